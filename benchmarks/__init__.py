@@ -1,0 +1,1 @@
+"""Measurements beside the best peer at hand: `python -m benchmarks.NAME`."""

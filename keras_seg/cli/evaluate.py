@@ -1,0 +1,40 @@
+"""`keras-seg evaluate MODEL --data SPEC`: every score by name, on the screen and as JSON."""
+
+import json
+
+from keras_seg.cli.options import DATA_HELP, add_command
+
+_EXAMPLES = (
+    "keras-seg evaluate runs/mine --data folder:my/test",
+    "keras-seg evaluate runs/isbi --data isbi:isbi2012#20:24 --augment --json isbi.json",
+)
+
+
+def add_parser(commands):
+    parser = add_command(commands, "evaluate", "score a model on whole images", _EXAMPLES, run)
+    parser.add_argument("model", metavar="MODEL", help="run folder or .keras file")
+    parser.add_argument("--data", required=True, help=DATA_HELP)
+    parser.add_argument("--augment", action="store_true", help="average over flips and quarter turns")
+    parser.add_argument("--batch-size", type=int, default=4, help="tiles at once, where images are tiled")
+    parser.add_argument("--json", metavar="FILE", help="write the scores there too")
+
+
+def run(arguments):
+    from keras_seg.cli.model_files import open_model
+    from keras_seg.data import open_source
+    from keras_seg.inference import evaluate_semantic
+    from keras_seg.utils.atomic import atomic_file
+
+    opened = open_model(arguments.model)
+    data = open_source(arguments.data)
+    scores = evaluate_semantic(opened.model, data, batch_size=arguments.batch_size, augment=arguments.augment)
+    print(f"{opened.path} on {data.describe()}")
+    width = max(map(len, scores))
+    for name, value in scores.items():
+        print(f"{name:{width}}  {value:.4f}")
+    if arguments.json:
+        # NaN, the score of a class that never occurs, is no JSON.
+        values = {name: value if value == value else None for name, value in scores.items()}
+        with atomic_file(arguments.json) as temporary:
+            temporary.write_text(json.dumps(values, indent=2) + "\n")
+        print(f"written to {arguments.json}")

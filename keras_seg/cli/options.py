@@ -1,0 +1,42 @@
+"""Options that several commands share, and the types that their values are parsed with."""
+
+import argparse
+
+DATA_HELP = (
+    "FORMAT:PATH, as in folder:my/data; formats: shapes, folder, camvid, isbi, nuclei, kaggle-nuclei. "
+    "FORMAT:PATH#START:STOP takes a part of the items, in sorted order"
+)
+
+
+def add_command(commands, name, summary, examples, run, **kwargs):
+    """Add one command's parser, with its examples under the options."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="examples:\n" + "".join(f"  {example}\n" for example in examples),
+        formatter_class=_HelpFormatter,
+        **kwargs,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults behind each option, examples as they were typed."""
+
+    def _get_help_string(self, action):
+        # "(default: None)" and "(default: False)" tell nobody anything.
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def image_size(text):
+    """Parse "288x384" or "256" to (height, width) in pixels."""
+    sides = text.lower().split("x")
+    if len(sides) not in (1, 2) or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size: write HEIGHTxWIDTH, as in 288x384, or one number"
+        )
+    return int(sides[0]), int(sides[-1])

@@ -1,0 +1,22 @@
+"""Data: from files or drawings to batches of images and masks. tf.data, NumPy and files; never Keras."""
+
+from keras_seg.data.augmentation import Augmentation
+from keras_seg.data.errors import DataError
+from keras_seg.data.image_files import read_image
+from keras_seg.data.pipeline import load, shapes
+from keras_seg.data.report import check
+from keras_seg.data.source import Source
+from keras_seg.data.specs import open_source
+from keras_seg.data.weight_maps import border_weight_map
+
+__all__ = [
+    "Augmentation",
+    "DataError",
+    "Source",
+    "border_weight_map",
+    "check",
+    "load",
+    "open_source",
+    "read_image",
+    "shapes",
+]

@@ -1,0 +1,119 @@
+"""Cell nuclei with instances, as a semantic task: background, inside, and the border that keeps them apart.
+
+A network of three classes gives instances back: components of "inside", grown into "border". Source of the
+data: 2018 Data Science Bowl, Caicedo et al. 2019, doi 10.1038/s41592-019-0612-7.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_seg.data.class_table import ClassTable
+from keras_seg.data.errors import DataError
+from keras_seg.data.file_source import FileSource, list_images, missing_mask, pair_files
+from keras_seg.data.image_files import read_mask
+from keras_seg.utils.validation import check_integer
+
+BACKGROUND, INSIDE, BORDER = range(3)
+BORDER_WIDTH = 2
+_TABLE = ClassTable(("background", "inside", "border"), colors=((0, 0, 0), (70, 130, 220), (250, 190, 30)))
+
+
+class NucleiSource(FileSource):
+    """Images with instance maps, one 16-bit file each; masks are made of them by `semantic_target`."""
+
+    def __init__(self, name, pairs, border=BORDER_WIDTH):
+        super().__init__(name, pairs, _TABLE, channels=3)
+        self._border = check_integer("border", border)
+
+    def _read_mask(self, path):
+        return semantic_target(self._read_instance_map(path), self._border)
+
+    def _read_instances(self, row):
+        image, path = self._pairs[row]
+        if path is None:
+            raise DataError(missing_mask(image))
+        return self._read_instance_map(path)
+
+    def cells(self, index, mask):
+        """The insides of the nuclei: their rims keep them apart where they touch."""
+        return np.where(mask == INSIDE, self.read_instances(index), 0)
+
+    def _read_instance_map(self, path):
+        instances = read_mask(path)
+        if instances.ndim != 2 or instances.min() < 0 or instances.max() > 65535:
+            raise DataError(f"{path} is not a map of instances. Save ids, 0 for background, as 16-bit PNG.")
+        return instances.astype("uint16")
+
+
+class KaggleNucleiSource(NucleiSource):
+    """The challenge's own layout: a folder of masks for each image, with one file for each nucleus."""
+
+    def _read_instance_map(self, path):
+        if not path.is_dir():
+            raise DataError(
+                f"{path.parent} has no mask: there is no folder {path}. Add it, with one file for each "
+                "nucleus, or remove the image."
+            )
+        instances = None
+        for number, file in enumerate(list_images(path), start=1):
+            nucleus = read_mask(file)
+            if nucleus.ndim == 3:
+                nucleus = nucleus[..., 0]
+            if instances is None:
+                instances = np.zeros(nucleus.shape, "uint16")
+            if nucleus.shape != instances.shape:
+                raise DataError(
+                    f"{file} is {nucleus.shape[0]} x {nucleus.shape[1]} pixels (height x width), the masks "
+                    f"beside it are {instances.shape[0]} x {instances.shape[1]}. All must have one size."
+                )
+            # The first of two nuclei that overlap keeps the pixel.
+            instances[(nucleus > 0) & (instances == 0)] = number
+        return instances
+
+
+def open_nuclei(path, border=BORDER_WIDTH):
+    """Open FOLDER/images and FOLDER/instances: 16-bit PNG of instance ids with 0 for background."""
+    path = Path(path)
+    return NucleiSource("nuclei", pair_files(path / "images", path / "instances"), border)
+
+
+def open_kaggle_nuclei(path, border=BORDER_WIDTH):
+    """Open FOLDER/ID/images/*.png with FOLDER/ID/masks/*.png, one file for each nucleus."""
+    path = Path(path)
+    if not path.is_dir():
+        raise DataError(f"There is no folder {path}. Check the path.")
+    pairs = []
+    for item in sorted(folder for folder in path.iterdir() if (folder / "images").is_dir()):
+        pairs += [(image, item / "masks") for image in list_images(item / "images")]
+    if not pairs:
+        raise DataError(f"{path} is empty: it has no folder ID with ID/images and ID/masks in it.")
+    return KaggleNucleiSource("kaggle-nuclei", pairs, border)
+
+
+def semantic_target(instances, border=BORDER_WIDTH):
+    """Class ids from instance ids: 0 background, 1 inside, 2 border.
+
+    The border is the outer rim of each nucleus itself, `border` pixels wide: pixels within that many steps
+    (sideways, up, down or diagonal) of the background or of another nucleus, so two that touch get a border
+    of twice the width between them. The edge of the image is no border. A nucleus too small to have an inside
+    keeps the pixels that the last step would have taken from it, so that none is lost.
+
+    Args:
+        instances: integer array (H, W), 0 for background.
+        border: int. Width of the rim in pixels.
+
+    Returns:
+        uint8 array (H, W).
+    """
+    from scipy import ndimage
+
+    inside = np.array(instances)
+    for _ in range(border):
+        lowest = ndimage.minimum_filter(inside, 3, mode="nearest")
+        highest = ndimage.maximum_filter(inside, 3, mode="nearest")
+        kept = np.where(lowest == highest, inside, 0)
+        lost = np.bincount(inside.ravel()).astype(bool)
+        lost[np.unique(kept)] = False
+        inside = np.where(lost[inside], inside, kept)
+    return np.where(instances == 0, BACKGROUND, np.where(inside > 0, INSIDE, BORDER)).astype("uint8")

@@ -1,0 +1,211 @@
+"""Compares what a SavedModel answers with what `predict` says, on images of several sizes.
+
+The references are computed by the caller's own backend and by NumPy, with other code than the graph's, so
+that an error in either shows.
+"""
+
+import io
+import math
+
+import keras
+import numpy as np
+
+from keras_seg.export.report import Comparison, ExportError
+from keras_seg.utils.validation import bad_argument, check_rank
+
+# Half a unit in the last place: the largest relative error of one rounding.
+_ROUNDOFF = {"float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
+# Accelerators run float32 convolutions with the 10 fraction bits of TF32, by default on all three backends.
+_TF32_ROUNDOFF = 2.0**-11
+
+
+def prepare_images(model, rules, images=None):
+    """The images to compare on, a list of uint8 arrays (h, w, C); by default noise and drawn shapes.
+
+    Raises:
+        ValueError: `images` has another number of channels, or values outside 0..255.
+    """
+    channels = model.input_shape[-1]
+    if images is None:
+        # One size at which a batch is compared, one that is odd; a model of a fixed size gets that as well.
+        height, width = (rule.plan(48)[0] for rule in rules)
+        sizes = [(height, width), (height, width), (37, 53)]
+        return [_draw(size, channels, noise=i % 2, seed=i) for i, size in enumerate(sizes)]
+    prepared = []
+    for image in images:
+        image = np.asarray(image)
+        check_rank("check_images", image.shape, 3, "(H, W, C) each")
+        if image.shape[-1] != channels or not image.size:
+            raise bad_argument("check_images", f"images of {channels} channels", image.shape)
+        if not (image.min() >= 0 and image.max() <= 255):
+            raise bad_argument("check_images", "within 0..255", f"{image.min()} to {image.max()}")
+        prepared.append(np.rint(image).astype("uint8"))
+    if not prepared:
+        raise bad_argument("check_images", "at least one image", images)
+    return prepared
+
+
+def ask(model, rules, images):
+    """Questions for the plain client, and the answers that `predict` gives to them.
+
+    Returns:
+        (dict of arrays for the client, list of logits per batch, list of logits (h, w, K) per image).
+    """
+    questions, batches = {}, []
+    fitted = [_fit(image.astype("float32"), rules) for image in images]
+    singles = [None] * len(images)
+    for i, shape in enumerate(dict.fromkeys(image.shape for image in fitted)):
+        members = [j for j, image in enumerate(fitted) if image.shape == shape]
+        exact = np.stack([fitted[j] for j in members])
+        # Whole grey values, so that both dtypes of the signatures can be asked the same. Only a resize gives
+        # others, and then the encoded images need a reference of their own.
+        whole = np.rint(exact)
+        resized = not np.array_equal(whole, exact)
+        logits = _predict(model, np.concatenate([whole, exact]) if resized else whole)
+        questions[f"batch_{i}"] = whole
+        batches.append(logits[: len(members)])
+        for j, own in zip(members, logits[-len(members) :], strict=True):
+            singles[j] = _unfit(own, rules, images[j].shape[:2])
+    for i, image in enumerate(images):
+        questions[f"bytes_{i}"] = np.frombuffer(_encode(image), "uint8")
+    return questions, batches, singles
+
+
+def compare(model, answers, batches, singles):
+    """Compare the plain client's answers with those of `ask`.
+
+    Returns:
+        Comparison. A missing answer counts as an infinite difference.
+    """
+    allowed = tolerance(model, max(float(np.abs(logits).max()) for logits in batches + singles))
+    differences, pairs = [], []
+    for i, logits in enumerate(batches):
+        for name in ("serving_default", "serving_uint8"):
+            served = answers[f"{name}_{i}_logits"]
+            differences.append(np.abs(served - logits).max() if served.shape == logits.shape else math.inf)
+            pairs.append((answers[f"{name}_{i}_classes"], logits))
+    if "mask_0" in answers:
+        pairs += [(_decode(answers[f"mask_{i}"]), logits) for i, logits in enumerate(singles)]
+    other_class = ties = pixels = 0
+    for classes, logits in pairs:
+        best, margin = _decide(logits)
+        if classes.shape != best.shape:
+            raise ExportError(f"A class map has shape {classes.shape} where {best.shape} was expected.")
+        wrong = classes != best
+        # Both logits may move by the tolerance, towards one another.
+        decided = margin > 2 * allowed
+        pixels += wrong.size
+        other_class += int((wrong & decided).sum())
+        ties += int((wrong & ~decided).sum())
+    return Comparison(
+        images=len(singles),
+        sizes=tuple(dict.fromkeys(logits.shape[:2] for logits in singles)),
+        # NumPy's max, which keeps a NaN.
+        largest_difference=float(np.max(differences)),
+        tolerance=allowed,
+        pixels=pixels,
+        other_class=other_class,
+        ties=ties,
+    )
+
+
+def tolerance(model, scale):
+    """The largest difference of a logit that arithmetic alone explains, for logits up to `scale`.
+
+    A rounding errs by at most half a unit in the last place, u. Over L layers whose errors are independent
+    these add up to u * sqrt(L) of the values' scale; four deviations are allowed, and never less than 1e-3,
+    which covers the different summation orders of float32 convolutions.
+    """
+    layers = list(_all_layers(model))
+    roundoff = max(_ROUNDOFF.get(layer.compute_dtype, 0.0) for layer in layers)
+    if _on_accelerator():
+        roundoff = max(roundoff, _TF32_ROUNDOFF)
+    return max(scale, 1.0) * max(1e-3, 4 * roundoff * math.sqrt(len(layers)))
+
+
+def _all_layers(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _all_layers(layer)
+        else:
+            yield layer
+
+
+def _on_accelerator():
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() != "cpu"
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def _predict(model, images):
+    logits = np.asarray(model.predict(images, verbose=0), "float32")
+    if not np.isfinite(logits).all():
+        raise ExportError(
+            "`predict` gives NaN or infinite logits on the images of the check: the training has diverged. "
+            "Export an earlier checkpoint."
+        )
+    return logits
+
+
+def _decide(logits):
+    """Class map, and by how much the best logit leads; one channel is a class against its absence."""
+    if logits.shape[-1] == 1:
+        return (logits[..., 0] >= 0).astype("int32"), np.abs(logits[..., 0])
+    highest = np.partition(logits, -2, axis=-1)
+    return logits.argmax(-1), highest[..., -1] - highest[..., -2]
+
+
+def _fit(image, rules):
+    """`image` (h, w, C) at a size that the model takes; see `SizeRule.plan`."""
+    plans = [rule.plan(size) for rule, size in zip(rules, image.shape, strict=False)]
+    image = _resize(image, [content for content, _, _ in plans])
+    padding = [(before, after) for _, before, after in plans]
+    return np.pad(image, [*padding, (0, 0)], mode="reflect") if np.any(padding) else image
+
+
+def _unfit(logits, rules, size):
+    height, width = (rule.plan(side)[0] for rule, side in zip(rules, size, strict=True))
+    return _resize(logits[:height, :width], size)
+
+
+def _resize(image, size):
+    size = tuple(size)
+    if image.shape[:2] == size:
+        return image
+    resized = keras.ops.image.resize(image, size, interpolation="bilinear", data_format="channels_last")
+    return keras.ops.convert_to_numpy(resized)
+
+
+def _draw(size, channels, noise, seed):
+    """A noise image, or discs on a gradient: flat parts, edges, and every grey value somewhere."""
+    rng = np.random.default_rng(seed)
+    if noise:
+        return rng.integers(0, 256, (*size, channels), dtype="uint8")
+    y, x = np.mgrid[: size[0], : size[1]] / max(size)
+    image = np.stack([255 * (x + y) / 2] * channels, axis=-1)
+    for center_y, center_x, radius in rng.uniform(0.1, 0.9, (5, 3)) * (1, 1, 0.25):
+        image[np.hypot(y - center_y, x - center_x) < radius] = rng.uniform(0, 255, channels)
+    return image.astype("uint8")
+
+
+def _encode(image):
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
+    return file.getvalue()
+
+
+def _decode(encoded):
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(encoded.tobytes()))).astype("int32")

@@ -1,0 +1,16 @@
+"""What is done with a trained network: images of any size in, probabilities, classes and instances out."""
+
+from keras_seg.inference.augmentation import test_time_augmentation
+from keras_seg.inference.evaluation import evaluate_semantic
+from keras_seg.inference.instances import instances_from_semantic
+from keras_seg.inference.predictor import predict_classes, predict_probabilities
+from keras_seg.inference.tiling import predict_tiled
+
+__all__ = [
+    "evaluate_semantic",
+    "instances_from_semantic",
+    "predict_classes",
+    "predict_probabilities",
+    "predict_tiled",
+    "test_time_augmentation",
+]

@@ -1,0 +1,51 @@
+"""The first layer of a model with a pretrained backbone: pixels 0..255 to the values it was trained on."""
+
+import keras
+from keras import ops
+
+from keras_seg.utils.validation import bad_argument
+
+
+@keras.saving.register_keras_serializable(package="keras_seg")
+class ColorAffine(keras.layers.Layer):
+    """Map the channels of every pixel by `matrix @ pixel + offset`, in float32.
+
+    Every published preprocessing is of this form: a scale, a mean and deviation per channel, or a change from
+    RGB to BGR (a permutation matrix). One layer serves them all, and the model file holds the numbers.
+
+    Args:
+        matrix: nested list (C, C) of floats. Row i makes output channel i.
+        offset: list (C,) of floats, added after.
+
+    Call arguments:
+        inputs: tensor (N, H, W, C), values 0..255, any dtype.
+
+    Returns:
+        Tensor (N, H, W, C), float32.
+    """
+
+    def __init__(self, matrix, offset, **kwargs):
+        # float32 whatever the policy: bfloat16 would round pixel values before the mean is taken away.
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.matrix = [[float(value) for value in row] for row in matrix]
+        self.offset = [float(value) for value in offset]
+        if any(len(row) != len(self.matrix) for row in self.matrix):
+            raise bad_argument("matrix", "square, (C, C)", matrix)
+        if len(self.offset) != len(self.matrix):
+            raise bad_argument("offset", f"of length {len(self.matrix)}, one per channel", offset)
+
+    def call(self, inputs):
+        pixels = ops.cast(inputs, "float32")
+        # Sums of products written out: a matrix product may run in bfloat16 or TF32 on an accelerator.
+        channels = [
+            sum(weight * pixels[..., source] for source, weight in enumerate(row) if weight) + offset
+            for row, offset in zip(self.matrix, self.offset, strict=True)
+        ]
+        return ops.stack(channels, axis=-1)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs.shape, dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), "matrix": self.matrix, "offset": self.offset}

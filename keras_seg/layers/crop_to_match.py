@@ -1,0 +1,54 @@
+"""Cuts one map to another's height and width: the skip connections of U-Net and of any odd-sized input."""
+
+import keras
+from keras import ops
+
+from keras_seg.utils.validation import check_choice
+
+
+@keras.saving.register_keras_serializable(package="keras_seg")
+class CropToMatch(keras.layers.Layer):
+    """Crop the first map to the height and width of the second.
+
+    Two places need it. A map that was halved with rounding up and doubled again is one pixel too large where
+    the size was odd; the surplus lies at the end (`align="start"` keeps the start). And the skips of the
+    unpadded U-Net are larger on all four sides (`align="center"`; Ronneberger et al. 2015, figure 1).
+
+    Args:
+        align: "start" or "center". Which part is kept. With "center" and an odd surplus, the end loses the
+            extra pixel.
+
+    Call arguments:
+        inputs: pair of tensors (N, H, W, C) and (N, h, w, C'), with h <= H and w <= W.
+
+    Returns:
+        Tensor (N, h, w, C), the first input's dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> CropToMatch()([np.ones((1, 8, 8, 3)), np.ones((1, 7, 8, 5))]).shape
+        TensorShape([1, 7, 8, 3])
+    """
+
+    def __init__(self, align="start", **kwargs):
+        super().__init__(**kwargs)
+        self.align = check_choice("align", align, ("start", "center"))
+
+    def call(self, inputs):
+        x, reference = inputs
+        (height, width), (new_height, new_width) = ops.shape(x)[1:3], ops.shape(reference)[1:3]
+        top, left = (0, 0)
+        if self.align == "center":
+            top, left = (height - new_height) // 2, (width - new_width) // 2
+        return x[:, top : top + new_height, left : left + new_width, :]
+
+    def compute_output_shape(self, input_shape):
+        shape, reference = input_shape
+        return (shape[0], reference[1], reference[2], shape[3])
+
+    def compute_output_spec(self, inputs):
+        shape = self.compute_output_shape([tensor.shape for tensor in inputs])
+        return keras.KerasTensor(shape, dtype=inputs[0].dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "align": self.align}

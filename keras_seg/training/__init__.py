@@ -1,0 +1,9 @@
+"""Training runs: a folder that holds everything, checkpoints that survive a kill, pictures and curves."""
+
+from keras_seg.training.optimizers import make_optimizer
+from keras_seg.training.pictures import PredictionPictures
+from keras_seg.training.progress import TrainingProgress
+from keras_seg.training.run_folder import RunFolder
+from keras_seg.training.semantic import train_semantic
+
+__all__ = ["PredictionPictures", "RunFolder", "TrainingProgress", "make_optimizer", "train_semantic"]

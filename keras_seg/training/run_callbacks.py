@@ -1,0 +1,58 @@
+"""What a run's folder learns after each epoch: the history, the best model, and the point to go on from."""
+
+import keras
+
+from keras_seg.viz import curve_chart, save_png
+
+
+class BestModel(keras.callbacks.Callback):
+    """Save the model to `run.model` whenever the monitored value is the best of the run.
+
+    Unlike `keras.callbacks.ModelCheckpoint`, a resumed run knows the best value of its earlier part, from
+    the history, and the file is replaced in one step.
+
+    Args:
+        run: RunFolder.
+        monitor: str. A log; the largest is best, or the smallest where the name ends in "loss".
+    """
+
+    def __init__(self, run, monitor):
+        super().__init__()
+        self.run = run
+        self.monitor = monitor
+        sign = -1 if monitor.endswith("loss") else 1
+        self._score = lambda logs: sign * logs[monitor]
+
+    def on_train_begin(self, logs=None):
+        past = [self._score(row) for row in self.run.read_history() if self.monitor in row]
+        self._best = max(past, default=None)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.monitor not in logs:
+            raise ValueError(f"`monitor` must be one of {sorted(logs)}. Received: monitor={self.monitor!r}.")
+        score = self._score(logs)
+        # A NaN is never better; without a model so far, anything is.
+        if self._best is None or score > self._best:
+            self._best = score
+            self.run.save_model(self.model, self.run.model)
+
+
+class RunCheckpoint(keras.callbacks.Callback):
+    """Write history, curves and, last, `run.checkpoint`: model, optimizer and step count in one file.
+
+    `keras.callbacks.BackupAndRestore` writes in place, weights first and the epoch after, so that a kill
+    between the two loses the backup; here the one file is replaced in one step. If the kill comes between the
+    history and the checkpoint, the epoch is run again and its row replaced.
+    """
+
+    def __init__(self, run):
+        super().__init__()
+        self.run = run
+
+    def on_epoch_end(self, epoch, logs=None):
+        rows = [row for row in self.run.read_history() if row["epoch"] <= epoch]
+        rows.append({"epoch": epoch + 1, **{key: float(value) for key, value in logs.items()}})
+        self.run.write_history(rows)
+        if len(rows) > 1:
+            save_png(self.run.curves, curve_chart({key: [row.get(key) for row in rows] for key in logs}))
+        self.run.save_model(self.model, self.run.checkpoint)

@@ -1,0 +1,1 @@
+"""Argument checks, optional imports, atomic files, progress and colours: no Keras here."""

@@ -1,0 +1,55 @@
+"""CropToMatch and ResizeToMatch: two maps to one size."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_seg.layers import CropToMatch, ResizeToMatch
+from tests.harness import assert_reloads_equal, pixels
+
+
+def maps(height, width, new_height, new_width):
+    x = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype("float32")
+    return x, np.zeros((2, new_height, new_width, 5), "float32")
+
+
+@pytest.mark.parametrize(("align", "top", "left"), [("start", 0, 0), ("center", 1, 2)])
+def test_crop(align, top, left):
+    x, reference = maps(9, 12, 6, 7)
+    layer = CropToMatch(align)
+    received = keras.ops.convert_to_numpy(layer([x, reference]))
+    np.testing.assert_array_equal(received, x[:, top : top + 6, left : left + 7])
+    assert layer.compute_output_shape([x.shape, reference.shape]) == (2, 6, 7, 3)
+
+
+def test_resize_has_half_pixel_centres():
+    x, reference = maps(3, 4, 6, 8)
+    received = keras.ops.convert_to_numpy(ResizeToMatch()([x, reference]))
+
+    def line(values, count):
+        places = (np.arange(count) + 0.5) * len(values) / count - 0.5
+        return np.interp(places, np.arange(len(values)), values)
+
+    expected = np.apply_along_axis(line, 1, np.apply_along_axis(line, 2, x, 8), 6)
+    # A weighted mean of four values below 4: about ten roundings.
+    np.testing.assert_allclose(received, expected, atol=10 * 4 * 2**-24)
+
+
+def test_resize_to_the_same_size_changes_nothing():
+    x, reference = maps(3, 4, 3, 4)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(ResizeToMatch()([x, reference])), x)
+
+
+@pytest.mark.parametrize("layer", [CropToMatch(), CropToMatch("center"), ResizeToMatch()])
+def test_reloads_and_takes_free_sizes(layer, tmp_path):
+    images = keras.Input((None, None, 3))
+    small = keras.layers.MaxPooling2D(2, padding="same", data_format="channels_last")(images)
+    large = keras.layers.UpSampling2D(2, data_format="channels_last")(small)
+    model = keras.Model(images, layer([large, images]))
+    assert model.compute_output_shape((2, 7, 9, 3)) == (2, 7, 9, 3)
+    assert_reloads_equal(model, pixels(2, 7, 9, 3).astype("float32"), tmp_path)
+
+
+def test_error():
+    with pytest.raises(ValueError, match=r"`align` must be one of 'start', 'center'"):
+        CropToMatch("end")
