@@ -5,7 +5,8 @@
     KERAS_BACKEND=jax python -m benchmarks.unet --precision float32
 
 The peer is `benchmarks.torch_unet`, channels_last, autocast for bfloat16, Adam as here, in the same process
-and the same rounds. Aims on a CPU with TensorFlow: at most 0.90 of PyTorch's time in float32, 0.75 in bfloat16.
+and the same rounds. Aims on a CPU with TensorFlow: at most 0.90 of PyTorch's time in float32, 0.75 in
+bfloat16.
 """
 
 import argparse

@@ -9,7 +9,7 @@ from keras_seg.export import export_model
 train, held_out = shapes(200, batch_size=8, shuffle=True, augment="light"), shapes(40, seed=1, batch_size=8)
 model = unet(num_classes=4, filters=16, depth=3, normalization="batch")
 model.compile(keras.optimizers.Adam(2e-3), losses.CrossEntropy(), metrics=[metrics.ConfusionMatrix(4)])
-model.fit(train, validation_data=held_out, epochs=8)
+model.fit(train, validation_data=held_out, epochs=8, verbose=2)
 model.save("shapes_unet.keras")
 names = ("background", "circle", "rectangle", "triangle")
 print(export_model(model, "served/shapes_unet", class_names=names))

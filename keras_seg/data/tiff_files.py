@@ -11,7 +11,7 @@ import numpy as np
 from keras_seg.data.errors import DataError
 
 _MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_MAX_RATIO = 2000  # deflate, the strongest packing in use, reaches 1032
+_MAX_RATIO = 100_000  # of unpacked to packed bytes; blank pages in Zstandard or fax code come near
 _MAX_PIXELS = 2**30  # decoded in memory; larger images are for tiled prediction, which maps the file
 
 
@@ -48,9 +48,8 @@ def tiff_pixels(data, name):
                 f"{name} is a stack of {len(series.pages)} pages (axes {series.axes}). Save every page as "
                 "its own file, or name a pair of stacks by isbi:FOLDER."
             )
-        if _for_pillow(series):
-            return None
-        return _channels_last(_decoded(series, data, name), series.axes, name)
+        _check_extent(series, data, name)
+        return None if _for_pillow(series) else _channels_last(_decoded(series, name), series.axes, name)
 
 
 def stack_pixels(data, name):
@@ -72,7 +71,8 @@ def stack_pixels(data, name):
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             series = _first_series(tiff, name)
             count = len(tiff.series)
-            array = _decoded(series, data, name)
+            _check_extent(series, data, name)
+            array = _decoded(series, name)
     except DataError:
         raise
     except Exception as error:
@@ -107,11 +107,11 @@ def _for_pillow(series):
     )
 
 
-def _decoded(series, data, name):
-    """The series' pixels, after checking that the file can hold them.
+def _check_extent(series, data, name):
+    """Raise unless the file can hold the series' pixels.
 
-    tifffile fills what is missing by zeros, and tries for minutes where a damaged size asks for millions of
-    strips.
+    tifffile and Pillow fill what is missing by zeros, and tifffile tries for minutes where a damaged size
+    asks for millions of strips.
     """
     fits = math.prod(series.shape) * series.dtype.itemsize <= _MAX_RATIO * len(data)
     for page in filter(None, series.pages):  # pages without a directory of their own are None
@@ -125,6 +125,9 @@ def _decoded(series, data, name):
             f"{name} is truncated or damaged: its pixels lie beyond the end of the file. Copy or export it "
             "again."
         )
+
+
+def _decoded(series, name):
     try:
         return series.asarray()
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_seg.viz import curve_chart, save_png
+from keras_seg.viz import learning_curves, save_png
 
 
 class BestModel(keras.callbacks.Callback):
@@ -53,6 +53,6 @@ class RunCheckpoint(keras.callbacks.Callback):
         rows = [row for row in self.run.read_history() if row["epoch"] <= epoch]
         rows.append({"epoch": epoch + 1, **{key: float(value) for key, value in logs.items()}})
         self.run.write_history(rows)
-        if len(rows) > 1:
-            save_png(self.run.curves, curve_chart({key: [row.get(key) for row in rows] for key in logs}))
+        columns = {key: [row.get(key) for row in rows] for key in logs}
+        save_png(self.run.curves, learning_curves(columns))
         self.run.save_model(self.model, self.run.checkpoint)

@@ -11,7 +11,7 @@ from keras_seg.training.run_callbacks import BestModel, RunCheckpoint
 from keras_seg.training.truth import truth_at_output, whole_image_size
 from keras_seg.utils.validation import check_choice, check_integer
 
-LOSSES = ("cross_entropy", "dice", "focal")
+LOSSES = ("cross_entropy", "dice", "cross_entropy_dice", "focal")
 
 
 def train_semantic(
@@ -138,6 +138,8 @@ def make_loss(name, ignore_class=None):
         return losses.CrossEntropy(ignore_class)
     if name == "dice":
         return losses.Dice(ignore_class)
+    if name == "cross_entropy_dice":
+        return losses.CrossEntropyDice(ignore_class)
     return losses.Focal(ignore_class=ignore_class)
 
 

@@ -20,7 +20,8 @@ def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     keras.config.set_dtype_policy("float32")
     command = (
-        f"train unet --data shapes:count=6,size=24,num_classes=3 --val shapes:count=2,size=24,num_classes=3,seed=1 "
+        "train unet --data shapes:count=6,size=24,num_classes=3 "
+        "--val shapes:count=2,size=24,num_classes=3,seed=1 "
         f"--filters 2 --depth 1 --epochs 1 --batch-size 2 --seed 4 --out {folder}"
     )
     assert main(command.split()) == 0
@@ -116,7 +117,7 @@ def test_check_data(tmp_path, capsys):
     assert (tmp_path / "look" / "a.png").is_file()
     Image.fromarray(np.eye(20, dtype="uint8")).save(tmp_path / "data" / "images" / "b.png")
     assert main(["check-data", spec]) == 2
-    assert "b.png" in capsys.readouterr().err
+    assert "b.png" in capsys.readouterr().out
 
 
 class TestErrors:
@@ -166,7 +167,8 @@ def test_weights_of_a_file_start_a_training(tmp_path):
     keras.utils.set_random_seed(0)
     unet(3, filters=2, depth=1, dropout=0).save(tmp_path / "start.keras")
     command = (
-        f"train unet --data shapes:count=4,size=16,num_classes=3 --weights {tmp_path / 'start.keras'} --filters 2 "
+        "train unet --data shapes:count=4,size=16,num_classes=3 "
+        f"--weights {tmp_path / 'start.keras'} --filters 2 "
         f"--depth 1 --dropout 0 --epochs 1 --learning-rate 0 --schedule constant --out {tmp_path / 'run'}"
     )
     assert main(command.split()) == 0

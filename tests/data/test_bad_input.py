@@ -139,9 +139,10 @@ def test_stack_of_pages_is_not_one_image(tmp_path):
         read_image(tmp_path / "a.tif")
 
 
-def test_damaged_size_of_a_tiff_fails_at_once(tmp_path):
+@pytest.mark.parametrize("dtype, options", [("uint16", {"compression": "zlib"}), ("uint8", {})])
+def test_damaged_size_of_a_tiff_fails_at_once(tmp_path, dtype, options):
     """The length says 80 million rows in strips of nine; decoding as many would take minutes."""
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 11), "uint16"), compression="zlib")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 11), dtype), **options)
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as tiff:
         tiff.pages[0].tags["ImageLength"].overwrite(83886089)
     with pytest.raises(DataError, match=r"a\.tif is truncated or damaged: its pixels lie beyond"):
