@@ -6,7 +6,7 @@ from keras_seg.cli.options import DATA_HELP, add_command
 
 _EXAMPLES = (
     "keras-seg evaluate runs/mine --data folder:my/test",
-    "keras-seg evaluate runs/isbi --data isbi:isbi2012#20:24 --augment --json isbi.json",
+    "keras-seg evaluate runs/isbi --data isbi:isbi2012#20:24 --augment all --json isbi.json",
 )
 
 
@@ -14,7 +14,11 @@ def add_parser(commands):
     parser = add_command(commands, "evaluate", "score a model on whole images", _EXAMPLES, run)
     parser.add_argument("model", metavar="MODEL", help="run folder or .keras file")
     parser.add_argument("--data", required=True, help=DATA_HELP)
-    parser.add_argument("--augment", action="store_true", help="average over flips and quarter turns")
+    parser.add_argument(
+        "--augment",
+        choices=("mirror", "all"),
+        help="average over the mirror image too, or over all flips and quarter turns",
+    )
     parser.add_argument("--batch-size", type=int, default=4, help="tiles at once, where images are tiled")
     parser.add_argument("--json", metavar="FILE", help="write the scores there too")
 

@@ -9,7 +9,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 _EXAMPLES = (
     "keras-seg predict runs/mine photos/ --out predictions --overlay",
     "keras-seg predict runs/mine a.png b.jpg --out predictions --probability car",
-    "keras-seg predict runs/nuclei slides/ --out cells --instances --augment",
+    "keras-seg predict runs/nuclei slides/ --out cells --instances --augment all",
 )
 
 
@@ -30,7 +30,11 @@ def add_parser(commands):
     parser.add_argument(
         "--overlay", action="store_true", help="also write DIR/overlays/NAME.png, over the image"
     )
-    parser.add_argument("--augment", action="store_true", help="average over flips and quarter turns")
+    parser.add_argument(
+        "--augment",
+        choices=("mirror", "all"),
+        help="average over the mirror image too, or over all flips and quarter turns",
+    )
     parser.add_argument("--batch-size", type=int, default=4, help="tiles at once, where images are tiled")
 
 

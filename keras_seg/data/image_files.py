@@ -207,7 +207,10 @@ def _deep_png(data):
     limit = Image.MAX_IMAGE_PIXELS and 2 * Image.MAX_IMAGE_PIXELS  # the factor is Pillow's own
     if limit and width * height > limit:
         raise Image.DecompressionBombError(f"Image size ({width * height} pixels) exceeds limit of {limit}.")
-    pixels = tf.io.decode_png(data, dtype=tf.uint16).numpy()
+    try:
+        pixels = tf.io.decode_png(data, dtype=tf.uint16).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError("its compressed pixels cannot be unpacked") from error
     return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 

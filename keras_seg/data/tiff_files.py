@@ -25,10 +25,10 @@ def tiff_header(file, name):
     import tifffile
 
     with tifffile.TiffFile(file) as tiff:
-        series = _first_series(tiff, name)
-        shape = dict(zip(series.axes, series.shape, strict=True))
+        page = _first_page(tiff, name)
+        shape = dict(zip(page.axes, page.shape, strict=True))
         channels = 3 if shape.get("S", 1) >= 3 else 1
-        dtype = "uint8" if _for_pillow(series) else str(series.dtype)
+        dtype = "uint8" if _for_pillow(page) else str(page.dtype)
     file.seek(0)
     return shape["Y"], shape["X"], channels, dtype
 
@@ -42,14 +42,17 @@ def tiff_pixels(data, name):
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        series = _first_series(tiff, name)
-        if len(series.pages) > 1 or series.axes.strip("YXS"):
+        page = _first_page(tiff, name)
+        # Pages of other sizes are thumbnails and reductions of the first. ImageJ may write one page for many.
+        count = len(tiff.pages) if len(tiff.pages) > 1 and tiff.pages[1].shape == page.shape else 1
+        count = max(count, (tiff.imagej_metadata or {}).get("images", 1))
+        if count > 1 or page.axes.strip("YXS"):
             raise DataError(
-                f"{name} is a stack of {len(series.pages)} pages (axes {series.axes}). Save every page as "
-                "its own file, or name a pair of stacks by isbi:FOLDER."
+                f"{name} is a stack of {count} pages (axes {page.axes}). Save every page as its own file, or "
+                "name a pair of stacks by isbi:FOLDER."
             )
-        _check_extent(series, data, name)
-        return None if _for_pillow(series) else _channels_last(_decoded(series, name), series.axes, name)
+        _check_extent([page], data, name)
+        return None if _for_pillow(page) else _channels_last(_decoded(page, name), page.axes, name)
 
 
 def stack_pixels(data, name):
@@ -69,9 +72,11 @@ def stack_pixels(data, name):
 
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            series = _first_series(tiff, name)
-            count = len(tiff.series)
-            _check_extent(series, data, name)
+            _first_page(tiff, name)
+            series, count = tiff.series[0], len(tiff.series)
+            _check_extent(series.pages, data, name)
+            if series.dataoffset is not None and series.dataoffset + series.nbytes > len(data):
+                raise _truncated(name)
             array = _decoded(series, name)
     except DataError:
         raise
@@ -87,54 +92,50 @@ def stack_pixels(data, name):
     return array
 
 
-def _first_series(tiff, name):
-    if not tiff.series or not tiff.series[0].shape or not {"Y", "X"} <= set(tiff.series[0].axes):
+def _first_page(tiff, name):
+    """The first page. `series` would follow every other too, which in damaged files can take minutes."""
+    if not tiff.pages or not {"Y", "X"} <= set(tiff.pages[0].axes) or tiff.pages[0].dtype is None:
         raise DataError(f"{name} is a TIFF without an image. Export it again.")
-    series = tiff.series[0]
-    if math.prod(series.shape) > _MAX_PIXELS:
+    page = tiff.pages[0]
+    if math.prod(page.shape) > _MAX_PIXELS:
         raise DataError(
-            f"{name} is too large to be decoded in memory: shape {series.shape}. Cut it into tiles."
+            f"{name} is too large to be decoded in memory: shape {page.shape}. Cut it into tiles."
         )
-    return series
+    return page
 
 
-def _for_pillow(series):
-    return (
-        len(series.pages) == 1
-        and series.dtype is not None
-        and (series.dtype == np.uint8 or series.dtype == bool)
-        and not series.axes.strip("YXS")
-    )
+def _for_pillow(page):
+    return page.dtype in (np.uint8, bool) and not page.axes.strip("YXS")
 
 
-def _check_extent(series, data, name):
-    """Raise unless the file can hold the series' pixels.
+def _check_extent(pages, data, name):
+    """Raise unless the file can hold the pixels of its pages.
 
     tifffile and Pillow fill what is missing by zeros, and tifffile tries for minutes where a damaged size
     asks for millions of strips.
     """
-    fits = math.prod(series.shape) * series.dtype.itemsize <= _MAX_RATIO * len(data)
-    for page in filter(None, series.pages):  # pages without a directory of their own are None
+    for page in filter(None, pages):  # pages without a directory of their own are None
         parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-        whole = len(parts) == math.prod(page.chunked) or series.dataoffset is not None
-        fits = fits and whole and all(size and start + size <= len(data) for start, size in parts)
-    if series.dataoffset is not None:
-        fits = fits and series.dataoffset + series.nbytes <= len(data)
-    if not fits:
-        raise DataError(
-            f"{name} is truncated or damaged: its pixels lie beyond the end of the file. Copy or export it "
-            "again."
-        )
+        whole = len(parts) == math.prod(page.chunked) and page.nbytes <= _MAX_RATIO * len(data)
+        if not whole or not all(size and start + size <= len(data) for start, size in parts):
+            raise _truncated(name)
 
 
-def _decoded(series, name):
+def _truncated(name):
+    return DataError(
+        f"{name} is truncated or damaged: its pixels lie beyond the end of the file. Copy or export it again."
+    )
+
+
+def _decoded(part, name):
+    """Pixels of a page or series."""
     try:
-        return series.asarray()
+        return part.asarray()
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
         raise DataError(
-            f"{name} is packed by {series.keyframe.compression.name}, which needs one package more: "
+            f"{name} is packed by {part.keyframe.compression.name}, which needs one package more: "
             "pip install imagecodecs. Or save it with deflate, or unpacked."
         ) from error
 

@@ -8,7 +8,9 @@ them.
 import numpy as np
 
 from keras_seg.inference.network import SemanticNetwork
-from keras_seg.utils.validation import bad_argument, check_integer, check_rank
+from keras_seg.utils.validation import bad_argument, check_choice, check_integer, check_rank
+
+AUGMENTATIONS = (None, "mirror", "all")
 
 
 def test_time_augmentation(model, images, *, flips=True, rotations=True, batch_size=4):
@@ -60,6 +62,19 @@ def symmetries(network, flips=True, rotations=True):
     """The moves (quarter turns, mirrored) that `network` can take: a group, so no direction is preferred."""
     turns = range(0, 4 if flips or rotations else 1, 1 if rotations and network.takes_quarter_turns else 2)
     return [(turn, mirrored) for turn in turns for mirrored in ((False, True) if flips else (False,))]
+
+
+def moves_for(network, augment):
+    """The moves that the argument `augment` of the predicting functions means.
+
+    Args:
+        network: SemanticNetwork.
+        augment: None, the image as it is; "mirror", also mirrored left to right, for photographs, which have
+            an up and a down; or "all", the eight flips and turns, for microscopy and aerial images.
+    """
+    if check_choice("augment", augment, AUGMENTATIONS) is None:
+        return [(0, False)]
+    return [(0, False), (0, True)] if augment == "mirror" else symmetries(network)
 
 
 def mean_over(moves, predict, images):

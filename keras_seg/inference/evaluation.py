@@ -14,14 +14,14 @@ from keras_seg.utils.validation import bad_argument
 _SMALLEST_NUCLEUS = 20
 
 
-def evaluate_semantic(model, data, *, batch_size=4, augment=False, progress=True):
+def evaluate_semantic(model, data, *, batch_size=4, augment=None, progress=True):
     """Score a model on whole images.
 
     Args:
         model: keras.Model, images to logits.
         data: Source or spec, with the classes that the model was trained on.
         batch_size: int. Tiles at once, for networks and images that need tiling.
-        augment: bool. Average over flips and quarter turns.
+        augment: None, "mirror" or "all": average over flips and turns, see `predict_probabilities`.
         progress: bool. Show a bar on a terminal.
 
     Returns:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_seg.inference.augmentation import mean_over, symmetries
+from keras_seg.inference.augmentation import mean_over, moves_for
 from keras_seg.inference.network import SemanticNetwork, classes_from_probabilities
 from keras_seg.inference.tiling import predict_tiled
 from keras_seg.utils.validation import bad_argument, check_integer
@@ -11,7 +11,7 @@ from keras_seg.utils.validation import bad_argument, check_integer
 WHOLE_IMAGE_PIXELS = 1024 * 1024
 
 
-def predict_classes(model, images, *, batch_size=4, augment=False):
+def predict_classes(model, images, *, batch_size=4, augment=None):
     """Class ids of every pixel of every image.
 
     Args:
@@ -30,7 +30,7 @@ def predict_classes(model, images, *, batch_size=4, augment=False):
     ]
 
 
-def predict_probabilities(model, images, *, batch_size=4, augment=False):
+def predict_probabilities(model, images, *, batch_size=4, augment=None):
     """Class probabilities of every pixel of every image.
 
     A network that takes any size sees each image whole, images of one size together in batches. Images of
@@ -41,7 +41,8 @@ def predict_probabilities(model, images, *, batch_size=4, augment=False):
         model: a semantic keras.Model, (N, H, W, C) in, logits (N, h, w, K) out.
         images: list of arrays (H, W, C), or (H, W) for one channel, 0..255; or one array (N, H, W, C).
         batch_size: int, default 4. Images, or tiles of one image, run at once.
-        augment: bool, default False. Mean over flips and quarter turns.
+        augment: None (default), "mirror" or "all". Mean over the image and its mirror image, or over all
+            eight flips and quarter turns.
 
     Returns:
         list of float32 arrays (H, W, K), in the order of `images`.
@@ -51,7 +52,7 @@ def predict_probabilities(model, images, *, batch_size=4, augment=False):
     """
     check_integer("batch_size", batch_size)
     network = SemanticNetwork(model)
-    moves = symmetries(network) if augment else [(0, False)]
+    moves = moves_for(network, augment)
     images = [_with_channels(image, network.channels) for image in images]
     results = [None] * len(images)
     for indices in _alike(images, batch_size):

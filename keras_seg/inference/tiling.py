@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_seg.inference.augmentation import mean_over, symmetries
+from keras_seg.inference.augmentation import mean_over, moves_for
 from keras_seg.inference.image_files import open_image, open_output, read_output, release_pages
 from keras_seg.inference.network import GRID, SemanticNetwork, class_dtype, classes_from_probabilities
 from keras_seg.utils.progress import progress_bar
@@ -51,7 +51,7 @@ def predict_tiled(
     batch_size=4,
     output="probabilities",
     out=None,
-    augment=False,
+    augment=None,
     progress=True,
 ):
     """Segment one image of any size by running `model` on tiles of it.
@@ -82,8 +82,8 @@ def predict_tiled(
             uint16 beyond 256 classes.
         out: where the result goes. None (default): a new array. An array of the right shape and type, also a
             `np.memmap`. Or a path ending in .npy or .tif, written under another name until it is whole.
-        augment: bool, default False. Mean over flips and quarter turns of each tile, as
-            `test_time_augmentation` does; up to 8 times the work.
+        augment: None (default), "mirror" or "all". Mean over each tile and its mirror image, or over its
+            eight flips and quarter turns, as `test_time_augmentation` does: 2 or 8 times the work.
         progress: bool, default True. Show tiles done and time left when on a terminal.
 
     Returns:
@@ -102,7 +102,7 @@ def predict_tiled(
     check_integer("batch_size", batch_size)
     if augment and output == "logits":
         raise bad_argument(
-            "output", '"probabilities" or "classes" with augment=True', output, "Means are of probabilities."
+            "output", '"probabilities" or "classes" with augment', output, "Means are of probabilities."
         )
     network = SemanticNetwork(model)
     with open_image(image) as (source, divisor):
@@ -219,10 +219,10 @@ def _weights(starts, span):
 
 def _predictor(network, output, augment, advance):
     run = network.logits if output == "logits" else network.probabilities
-    moves = symmetries(network) if augment else None
+    moves = moves_for(network, augment)
 
     def predict(tiles, count):
-        answers = run(tiles) if moves is None else mean_over(moves, run, tiles)
+        answers = mean_over(moves, run, tiles)
         advance(count)
         return answers[:count]
 

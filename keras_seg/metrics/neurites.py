@@ -122,7 +122,7 @@ def thin_borders(cells):
     nearest cell; where two cells meet, a line stays. So no two cells ever join, cells keep every pixel that
     they have, and membrane that parts nothing (a dangling end, a blob within a cell) vanishes. A skeleton of
     the membranes does not serve: its ends draw back from the image's border by half the membrane's width,
-    neighbours join around the end, and a perfect map scores V_Rand 0.69 on ISBI 2012.
+    neighbours join around the end, and a perfect map scores V_Rand 0.36 to 0.91 on the slices of ISBI 2012.
 
     Args:
         cells: (H, W), above 0 in cells.

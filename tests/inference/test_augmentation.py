@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_seg import unet
-from keras_seg.inference import test_time_augmentation
-from keras_seg.inference.augmentation import symmetries
+from keras_seg.inference import predict_probabilities, test_time_augmentation
+from keras_seg.inference.augmentation import moves_for, symmetries
 from keras_seg.inference.network import SemanticNetwork
 
 
@@ -83,3 +83,21 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="`model` must be a network with one input"):
         images = keras.Input((8, 8, 1))
         test_time_augmentation(keras.Model(images, keras.layers.Flatten()(images)), noise(1, 8, 8, 1))
+
+
+def test_moves_of_the_argument_augment():
+    network = SemanticNetwork(directed_network())
+    assert moves_for(network, None) == [(0, False)]
+    assert moves_for(network, "mirror") == [(0, False), (0, True)]
+    assert sorted(moves_for(network, "all")) == [(turn, flip) for turn in range(4) for flip in (False, True)]
+    with pytest.raises(ValueError, match=r"`augment` must be one of None, 'mirror', 'all'"):
+        moves_for(network, True)
+
+
+def test_mirror_is_the_mean_of_two():
+    model = directed_network()
+    images = noise(2, 8, 10, 1)
+    network = SemanticNetwork(model)
+    expected = (network.probabilities(images) + network.probabilities(images[:, :, ::-1])[:, :, ::-1]) / 2
+    received = np.stack(predict_probabilities(model, images, augment="mirror"))
+    np.testing.assert_allclose(received, expected, atol=1e-6)

@@ -91,7 +91,7 @@ def test_augmented_and_tiled_agree_with_plain(tmp_path):
     write(tmp_path, "masks", "a", np.random.default_rng(1).integers(0, 3, (20, 31)).astype("uint8"))
     plain = evaluate_semantic(reader(3), f"folder:{tmp_path}", progress=False)
     # A network that sees one pixel at a time has the same answer whichever way the image is turned.
-    augmented = evaluate_semantic(reader(3), f"folder:{tmp_path}", augment=True, progress=False)
+    augmented = evaluate_semantic(reader(3), f"folder:{tmp_path}", augment="all", progress=False)
     assert augmented == pytest.approx(plain)
 
 

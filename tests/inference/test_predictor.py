@@ -29,8 +29,8 @@ def test_each_image_is_predicted_at_its_own_size_and_in_order():
 def test_fixed_and_valid_networks_are_tiled(shape):
     model = unet(2, shape, filters=2, depth=1, padding="same" if shape[0] else "valid")
     images = [noise(40, 50, 3), noise(11, 12, 3)]
-    for image, result in zip(images, predict_probabilities(model, images, augment=True), strict=True):
-        np.testing.assert_allclose(result, predict_tiled(model, image, augment=True), atol=1e-6)
+    for image, result in zip(images, predict_probabilities(model, images, augment="all"), strict=True):
+        np.testing.assert_allclose(result, predict_tiled(model, image, augment="all"), atol=1e-6)
 
 
 def test_large_images_are_tiled(monkeypatch):

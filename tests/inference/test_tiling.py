@@ -124,9 +124,9 @@ def test_single_class_is_a_binary_network():
 def test_augmented_tiles_are_those_of_test_time_augmentation():
     model, image = unet(2, (None, None, 1), filters=2, depth=1), noise(40, 24)
     expected = test_time_augmentation(model, image[None, ..., None])[0]
-    np.testing.assert_allclose(predict_tiled(model, image, augment=True), expected, atol=1e-6)
+    np.testing.assert_allclose(predict_tiled(model, image, augment="all"), expected, atol=1e-6)
     with pytest.raises(ValueError, match="`output` must be"):
-        predict_tiled(model, image, augment=True, output="logits")
+        predict_tiled(model, image, augment="all", output="logits")
 
 
 def test_files_in_and_out(tmp_path):
