@@ -16,14 +16,16 @@ class Dice(IgnoringLoss):
 
         D = (2 sum(w p g) + smooth) / (sum(w p^2) + sum(w g^2) + smooth)
 
-    The image's loss is 1 - D averaged over all K classes. "mean" averages over the images that have any
-    counted pixel; a batch without one has the loss 0 and a gradient of 0.
+    The image's loss is 1 - D averaged over the classes that its truth has. "mean" averages over the images
+    that have any counted pixel; a batch without one has the loss 0 and a gradient of 0.
 
     Reference:
         Milletari, Navab, Ahmadi, 2016, V-Net, section 3 (the equation of D, with squares in the denominator).
 
-    Differences from the paper: K softmax classes in place of the foreground alone; `smooth`, without which a
-    class that an image lacks has D = 0 and no gradient; with it, probability given to such a class costs.
+    Differences from the paper: K softmax classes in place of the foreground alone, and `smooth`. A class that
+    an image lacks is left out: counted, it has D near 0 for any probability at all, and a network learns
+    never to predict what few images have (of CamVid's classes, bicyclist ended with an IoU of 0.00 and pole
+    with 0.05).
 
     Args:
         ignore_class: int or None (default). Pixels with this id count nowhere.
@@ -73,7 +75,8 @@ class Dice(IgnoringLoss):
         squares = ops.sum(pixels * (ops.square(probabilities) + truth), axis=pixel_axes)
         # Without smoothing an image with nothing counted would be 0 / 0, with a gradient of NaN.
         overlap = (2.0 * shared + self.smooth) / ops.maximum(squares + self.smooth, keras.config.epsilon())
-        return 1.0 - ops.mean(overlap, axis=-1)
+        present = ops.cast(ops.max(pixels * truth, axis=pixel_axes) > 0, "float32")
+        return ops.divide_no_nan(ops.sum(present * (1.0 - overlap), axis=-1), ops.sum(present, axis=-1))
 
     def get_config(self):
         return {**super().get_config(), "smooth": self.smooth}

@@ -24,6 +24,8 @@ def by_loops(ids, logits, smooth, weights=None):
         overlaps = []
         for label in range(K):
             shared = squares = 0.0
+            if not (ids[image] == label).any():
+                continue
             for pixel in np.ndindex(ids.shape[1:]):
                 if ids[image][pixel] == IGNORED:
                     continue
@@ -46,6 +48,14 @@ def test_equals_the_equation(smooth, with_weights):
     for reduction, value in (("none", expected), ("sum", expected.sum()), ("mean", expected.mean())):
         loss = keras.ops.convert_to_numpy(Dice(IGNORED, smooth, reduction)(ids, logits, weights))
         np.testing.assert_allclose(loss, value, rtol=1e-5)
+
+
+def test_a_class_that_an_image_lacks_is_left_out_for_that_image():
+    ids, logits, _ = make_case(5)
+    ids[0][ids[0] == 1] = 2
+    expected = by_loops(ids, logits, 1.0)
+    loss = keras.ops.convert_to_numpy(Dice(IGNORED, reduction="none")(ids, logits))
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
 def test_weights_per_image_scale_images():
