@@ -14,7 +14,8 @@ from keras_seg.data.image_files import read_bytes
 from keras_seg.data.source import Source
 from keras_seg.data.tiff_files import stack_pixels
 
-_TABLE = ClassTable(("membrane", "cell"))
+# Black and white, as in the challenge's own label stack.
+_TABLE = ClassTable(("membrane", "cell"), colors=((0, 0, 0), (255, 255, 255)))
 
 
 class StackSource(Source):
