@@ -42,6 +42,4 @@ classes = predict_tiled(model, image, output="classes", out=arguments.out)
 seconds = time.perf_counter() - started
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 height, width = classes.shape
-print(
-    f"{arguments.out}: {height} x {width} class ids in {seconds:.0f} s; the process held {peak:.2f} GiB at most"
-)
+print(f"{arguments.out}: {height} x {width} pixels in {seconds:.0f} s; the process held {peak:.2f} GiB")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from keras_seg.cli.options import add_command
 
-_EXAMPLES = ("keras-seg demo", "keras-seg demo --out /tmp/demo --epochs 20")
+_EXAMPLES = ("keras-seg demo", "keras-seg demo --out first-look --epochs 20")
 
 
 def add_parser(commands):
