@@ -26,5 +26,5 @@ def test_resnet(keras_cv, tmp_path):
     )
     model = unet(5, filters=2, depth=5, backbone=backbone, normalization="batch")
     assert "rescaling" not in [layer.name for layer in model.layers]
-    assert model.predict(pixels(1, 65, 97, 3), verbose=0).shape == (1, 65, 97, 5)
-    assert_reloads_equal(model, pixels(1, 65, 97, 3), tmp_path)
+    assert model.compute_output_shape((1, 33, 49, 3)) == (1, 33, 49, 5)
+    assert_reloads_equal(model, pixels(1, 33, 49, 3), tmp_path)
