@@ -2,7 +2,7 @@
 
 import json
 
-from keras_seg.cli.options import DATA_HELP, add_command
+from keras_seg.cli.options import DATA_HELP, add_command, add_inference_options
 
 _EXAMPLES = (
     "keras-seg evaluate runs/mine --data folder:my/test",
@@ -14,12 +14,7 @@ def add_parser(commands):
     parser = add_command(commands, "evaluate", "score a model on whole images", _EXAMPLES, run)
     parser.add_argument("model", metavar="MODEL", help="run folder or .keras file")
     parser.add_argument("--data", required=True, help=DATA_HELP)
-    parser.add_argument(
-        "--augment",
-        choices=("mirror", "all"),
-        help="average over the mirror image too, or over all flips and quarter turns",
-    )
-    parser.add_argument("--batch-size", type=int, default=4, help="tiles at once, where images are tiled")
+    add_inference_options(parser)
     parser.add_argument("--json", metavar="FILE", help="write the scores there too")
 
 

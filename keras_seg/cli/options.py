@@ -22,6 +22,18 @@ def add_command(commands, name, summary, examples, run, **kwargs):
     return parser
 
 
+def add_inference_options(parser):
+    """How a model is run over whole images, the same for every command that does so."""
+    from keras_seg.inference.augmentation import AUGMENTATIONS
+
+    parser.add_argument(
+        "--augment",
+        choices=[kind for kind in AUGMENTATIONS if kind is not None],
+        help="average over the mirror image too, or over all flips and quarter turns",
+    )
+    parser.add_argument("--batch-size", type=int, default=4, help="tiles at once, where images are tiled")
+
+
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Defaults behind each option, examples as they were typed."""
 

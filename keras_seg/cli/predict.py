@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_seg.cli.options import add_command
+from keras_seg.cli.options import add_command, add_inference_options
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 
@@ -30,12 +30,7 @@ def add_parser(commands):
     parser.add_argument(
         "--overlay", action="store_true", help="also write DIR/overlays/NAME.png, over the image"
     )
-    parser.add_argument(
-        "--augment",
-        choices=("mirror", "all"),
-        help="average over the mirror image too, or over all flips and quarter turns",
-    )
-    parser.add_argument("--batch-size", type=int, default=4, help="tiles at once, where images are tiled")
+    add_inference_options(parser)
 
 
 def run(arguments):
