@@ -1,0 +1,130 @@
+"""Pooling with indices and unpooling by PyTorch's own kernels, which know indices of 64 bits only.
+
+On CPUs a batch is taken in parts, so that its wide indices stay in the processor's cache. `max_unpool2d` is
+not used: with the channels last its threads write in any order, so any claimant of a place may stay.
+"""
+
+import torch
+
+from keras_seg.ops.pooling_windows import pooled_size
+
+_KERNELS = torch.ops.aten
+
+
+def even_padding(size, pool_size, strides, padding):
+    """`padding` as numbers of cells, or None for "same" with an odd cell, which the kernel cannot be told."""
+    if None not in padding:
+        return padding
+    totals = [
+        max((count - 1) * stride + pool - length, 0)
+        for count, stride, pool, length in zip(
+            pooled_size(size, pool_size, strides, padding), strides, pool_size, size, strict=True
+        )
+    ]
+    return None if any(total % 2 for total in totals) else tuple(total // 2 for total in totals)
+
+
+def max_pool_with_argmax(x, pool_size, strides, padding):
+    """The portable form's values and indices, for padding that `even_padding` can give.
+
+    Args:
+        x: (N, H, W, C).
+        pool_size, strides, padding: pairs, as of `check_windows`.
+    """
+    padding = even_padding(x.shape[1:3], pool_size, strides, padding)
+    return _Pool.apply(x, pool_size, strides, padding)
+
+
+def max_unpool(values, indices, pool_size, strides, padding, output_size):
+    """The portable form's output. An index outside it makes the kernel raise an error.
+
+    Args:
+        values: (N, h, w, C).
+        indices: int32 of the same shape.
+        output_size: pair of ints.
+    """
+    return _Unpool.apply(values, indices, output_size)
+
+
+class _Pool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, pool_size, strides, padding):
+        x = x.contiguous()
+        count = pooled_size(x.shape[1:3], pool_size, strides, padding)
+        values = x.new_empty((x.shape[0], *count, x.shape[3]))
+        indices = torch.empty_like(values, dtype=torch.int32)
+        ctx.windows = (pool_size, strides, padding, (1, 1), False)
+        for part, wide in _parts(indices):
+            _KERNELS.max_pool2d_with_indices.out(
+                _planes(x[part]), *ctx.windows, out=_planes(values[part]), indices=_planes(wide)
+            )
+            indices[part] = wide
+        ctx.save_for_backward(x, indices)
+        ctx.mark_non_differentiable(indices)
+        return values, indices
+
+    @staticmethod
+    def backward(ctx, upstream, _):
+        x, indices = ctx.saved_tensors
+        upstream, gradient = upstream.contiguous(), torch.empty_like(x)
+        for part, wide in _parts(indices):
+            wide.copy_(indices[part])
+            _KERNELS.max_pool2d_with_indices_backward.grad_input(
+                _planes(upstream[part]),
+                _planes(x[part]),
+                *ctx.windows,
+                _planes(wide),
+                grad_input=_planes(gradient[part]),
+            )
+        return gradient, None, None, None
+
+
+class _Unpool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values, indices, output_size):
+        ctx.save_for_backward(indices)
+        ctx.output_size = output_size
+        return _scatter(values, indices, output_size)
+
+    @staticmethod
+    def backward(ctx, upstream):
+        (indices,) = ctx.saved_tensors
+        _, h, w, channels = indices.shape
+        order = torch.arange(1, h * w + 1, dtype=torch.int32, device=indices.device)
+        order = order.reshape(1, h, w, 1).expand(1, h, w, channels)
+        gradient = upstream.new_empty(indices.shape)
+        for part, wide in _parts(indices):
+            wide.copy_(indices[part])
+            numbers = order.expand(wide.shape)
+            stays = _fetch(_scatter(numbers, wide, ctx.output_size), wide) == numbers
+            gradient[part] = torch.where(stays, _fetch(upstream[part], wide), 0)
+        return gradient, None, None
+
+
+def _scatter(values, indices, output_size):
+    """In order along the places of one channel, so that the last claimant stays."""
+    images, _, _, channels = indices.shape
+    unpooled = values.new_empty((images, output_size[0] * output_size[1], channels))
+    for part, wide in _parts(indices):
+        wide.copy_(indices[part])
+        unpooled[part].zero_().scatter_(1, wide.flatten(1, 2), values[part].flatten(1, 2))
+    return unpooled.reshape(images, *output_size, channels)
+
+
+def _fetch(unpooled, indices):
+    """What lies at each index, both (N, rows, columns, C)."""
+    return unpooled.flatten(1, 2).gather(1, indices.flatten(1, 2)).reshape(indices.shape)
+
+
+def _parts(indices):
+    """Slices of the batch, each with a place for its indices as the kernels have them."""
+    images = indices.shape[0]
+    step = min(torch.get_num_threads() if indices.device.type == "cpu" else images, images)
+    wide = torch.empty((step, *indices.shape[1:]), dtype=torch.int64, device=indices.device)
+    for start in range(0, images, max(step, 1)):
+        yield slice(start, start + step), wide[: images - start]
+
+
+def _planes(x):
+    """The kernels' (N, C, H, W) as a view."""
+    return x.permute(0, 3, 1, 2)

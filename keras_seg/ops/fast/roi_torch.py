@@ -1,0 +1,65 @@
+"""RoIAlign's sparse matrix on PyTorch: `embedding_bag`, which sums weighted rows without holding them."""
+
+import torch
+from torch.nn import functional
+
+
+def bag_sums(table, bags):
+    """Weighted sum of table rows for each bag.
+
+    Args:
+        table: tensor (T, C), float32 or float64.
+        bags: `ops.roi_bags.Bags`, R of them.
+
+    Returns:
+        Tensor (R, C), the table's dtype.
+    """
+    weights = bags.weights.to(table.dtype)
+    return functional.embedding_bag(
+        bags.sources, table, bags.starts.to(bags.sources.dtype), mode="sum", per_sample_weights=weights
+    )
+
+
+def bag_sums_gradient(upstream, bags, rows):
+    """What the gradient of `bag_sums` adds to each table row.
+
+    The same sum over the transposed matrix: the entries in order of their table row are bags of the
+    upstream's rows. PyTorch's own gradient writes to the table entry by entry and takes three times as long.
+
+    Args:
+        upstream: tensor (R, C).
+        bags: as in `bag_sums`.
+        rows: int. T.
+
+    Returns:
+        Tensor (T, C).
+    """
+    order = torch.argsort(bags.sources, stable=True)
+    counts = torch.bincount(bags.sources, minlength=rows)
+    starts = (torch.cumsum(counts, 0) - counts).to(bags.targets.dtype)
+    weights = bags.weights[order].to(upstream.dtype)
+    return functional.embedding_bag(
+        bags.targets[order], upstream, starts, mode="sum", per_sample_weights=weights
+    )
+
+
+def bag_maxima(table, bags):
+    """Largest value of each bag in each channel, the first of equal ones.
+
+    Args:
+        table: tensor (T, C), float32 or float64.
+        bags: `ops.roi_bags.Bags`, R of them.
+
+    Returns:
+        Pair of tensors (R, C): the values, 0 for an empty bag, and the table rows that they come from, int32,
+        -1 for an empty bag.
+    """
+    starts = bags.starts.to(bags.sources.dtype)
+    largest, _, _, sources = torch.embedding_bag(table, bags.sources, starts, mode=2)  # 2 is "max"
+    ends = torch.cat([starts[1:], starts.new_full((1,), len(bags.sources))])
+    return largest, torch.where((starts == ends)[:, None], -1, sources.int())
+
+
+def add_rows(table, index, rows):
+    """The table with rows added at the indices; equal indices add up."""
+    return table.index_add(0, index, rows)

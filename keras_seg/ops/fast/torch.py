@@ -1,0 +1,32 @@
+"""Native forms of the ops on PyTorch, where they beat the portable ones."""
+
+import torch
+
+from keras_seg.ops.fast import pooling_torch, roi_torch, suppression_torch
+from keras_seg.ops.fast.dispatch import Native
+
+
+def _bags_serve(sampling_ratio, channels):
+    """Where RoIAlign's sparse matrix serves: not on Apple's GPUs, which lack `embedding_bag`."""
+    return not torch.backends.mps.is_available() and sampling_ratio <= 3
+
+
+def _pool_serves(windows, size):
+    """Where PyTorch's kernel can leave out the padding that is wanted."""
+    return pooling_torch.even_padding(size, *windows) is not None
+
+
+def _unpool_serves(windows):
+    """Where PyTorch's kernel writes in order: on CPUs."""
+    return not torch.cuda.is_available()
+
+
+NATIVE = {
+    "add_rows": Native(roi_torch.add_rows),
+    "bag_maxima": Native(roi_torch.bag_maxima, lambda: not torch.backends.mps.is_available()),
+    "bag_sums": Native(roi_torch.bag_sums, _bags_serve),
+    "bag_sums_gradient": Native(roi_torch.bag_sums_gradient, _bags_serve),
+    "max_pool_with_argmax": Native(pooling_torch.max_pool_with_argmax, _pool_serves),
+    "max_unpool": Native(pooling_torch.max_unpool, _unpool_serves),
+    "nms": Native(suppression_torch.kept_by_pairs),
+}

@@ -1,0 +1,69 @@
+"""Loops over chunks of regions, so that what an op holds at a time does not grow with the number of boxes."""
+
+from keras import ops
+
+from keras_seg.ops.roi_regions import Regions
+
+
+def map_over_chunks(function, regions, size):
+    """Apply a function of regions to chunks of them, and put the results together.
+
+    Args:
+        function: callable from Regions of b boxes to a tensor, or tuple of tensors, (b, ...).
+        regions: Regions, B of them.
+        size: int or None. Boxes in a chunk; None takes all at once.
+
+    Returns:
+        Tensor, or tuple of tensors, (B, ...).
+    """
+    if size is None:
+        return function(regions)
+    count = ops.shape(regions.boxes)[0]
+    results = ops.map(
+        lambda parts: function(Regions(*parts)), tuple(_in_chunks(part, size) for part in regions)
+    )
+    if isinstance(results, tuple):
+        return tuple(_out_of_chunks(result, count) for result in results)
+    return _out_of_chunks(results, count)
+
+
+def add_over_chunks(function, total, regions, size, *others):
+    """Carry a total through chunks of regions.
+
+    Args:
+        function: callable from the total, Regions of b boxes and the others' rows (b, ...) to the new total.
+        total: tensor. What is carried; its shape stays.
+        regions: Regions, B of them.
+        size: int or None. Boxes in a chunk; None takes all at once.
+        *others: tensors (B, ...). They are chunked like the regions; rows of zeros fill the last chunk.
+
+    Returns:
+        The total after the last chunk.
+    """
+    if size is None:
+        return function(total, regions, *others)
+    parts = [_in_chunks(part, size) for part in (*regions, *others)]
+    fields = len(Regions._fields)
+
+    def add(chunk, total):
+        here = [part[chunk] for part in parts]
+        return function(total, Regions(*here[:fields]), *here[fields:])
+
+    return ops.fori_loop(0, ops.shape(parts[0])[0], add, total)
+
+
+def _in_chunks(rows, size):
+    """(B, ...) as (chunks, size, ...), filled up with zeros; one chunk at least: a loop's body is traced."""
+    count, rest = ops.shape(rows)[0], ops.shape(rows)[1:]
+    chunks = (count + size - 1) // size
+    chunks = max(chunks, 1) if isinstance(chunks, int) else ops.maximum(chunks, 1)
+    missing = chunks * size - count
+    if not isinstance(missing, int) or missing:
+        rows = ops.concatenate([rows, ops.zeros((missing, *rest), dtype=rows.dtype)], axis=0)
+    return ops.reshape(rows, (chunks, size, *rest))
+
+
+def _out_of_chunks(rows, count):
+    chunks, size, *rest = ops.shape(rows)
+    rows = ops.reshape(rows, (chunks * size, *rest))
+    return rows if isinstance(count, int) and count == chunks * size else rows[:count]

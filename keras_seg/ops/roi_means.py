@@ -1,0 +1,147 @@
+"""RoIAlign's arithmetic: each bin is a weighted sum of table rows, and the gradient adds rows to the table.
+
+Two ways to it. The portable one goes tap by tap, over all boxes or a chunk of them, and is what XLA compiles.
+The other writes the taps down as one sparse matrix, for the backends whose `ops/fast` can multiply by it.
+"""
+
+from keras import ops
+
+from keras_seg.ops.fast import native_form
+from keras_seg.ops.roi_bags import fixed_bags, window_bags
+from keras_seg.ops.roi_chunks import add_over_chunks, map_over_chunks
+from keras_seg.ops.roi_samples import region_axis, sample_tap, window_sizes, window_tap
+
+# Boxes at a time in the portable loops. Sixteen of 7 x 7 x 256 are 800 kB, which stay in a core's cache, and
+# a chunk of adaptive boxes goes on until its largest box is done.
+LOOP_CHUNK = 16
+# Boxes at a time where the taps are written down and their number is open: each bin has about as many
+# entries, of 40 bytes, as it has pixels; and the gradient of each chunk is a whole table.
+BAG_CHUNK = 128
+# The most taps for which the forward loop is unrolled: sampling_ratio 2 has (2 * 2) ** 2. XLA then fuses it
+# into one pass that holds nothing but its output. The gradient is not faster unrolled, and compiles for
+# longer.
+UNROLLED_TAPS = 16
+
+
+class RegionMeans:
+    """Mean of the bilinear samples in each bin of each region, differentiable with respect to the table.
+
+    Args:
+        output_size: pair (h, w).
+        sampling_ratio: int. Samples per bin and axis, or -1 for one per begun map pixel.
+        aligned: bool.
+    """
+
+    def __init__(self, output_size, sampling_ratio, aligned):
+        self.output_size = output_size
+        self.sampling_ratio = sampling_ratio
+        self.aligned = aligned
+        self.adaptive = sampling_ratio == -1
+        self.taps = 2 * sampling_ratio  # per axis, where their number is fixed
+
+    def __call__(self, table, regions):
+        """Table (T, C), float32 or float64, and B regions to (B, h, w, C) of the table's dtype."""
+        bags_of = self._bags
+        if not self.adaptive and self._native("bag_sums", table):
+            bags = self._bags(regions)  # once for both directions
+
+            def bags_of(_):
+                return bags
+
+        @ops.custom_gradient
+        def means(table):
+            rows = ops.shape(table)[0]
+
+            def gradient(*arguments, upstream=None):
+                return self._backward(arguments[0] if upstream is None else upstream, rows, regions, bags_of)
+
+            return self._forward(table, regions, bags_of), gradient
+
+        return means(table)
+
+    def _forward(self, table, regions, bags_of):
+        product = self._native("bag_sums", table)
+        if product is None:
+            unroll = not self.adaptive and self.taps**2 <= UNROLLED_TAPS
+
+            def loop(regions):
+                return self._loop_forward(table, regions, unroll)
+
+            # A graph that nothing compiles may gather for all taps before it adds them: in chunks there too.
+            at_once = unroll and native_form("add_rows")
+            return map_over_chunks(loop, regions, None if at_once else LOOP_CHUNK)
+
+        def forward(regions):
+            sums = product(table, bags_of(regions))
+            return ops.reshape(sums, (-1, *self.output_size, table.shape[-1]))
+
+        return map_over_chunks(forward, regions, BAG_CHUNK if self.adaptive else None)
+
+    def _backward(self, upstream, rows, regions, bags_of):
+        channels = upstream.shape[-1]
+        product = self._native("bag_sums_gradient", upstream)
+        total = ops.zeros((rows, channels), dtype=upstream.dtype)
+        if product is None:
+            # Without an addition in place each tap costs a pass over the whole table: no chunks then.
+            chunk = LOOP_CHUNK if native_form("add_rows") else None
+            return add_over_chunks(self._loop_backward, total, regions, chunk, upstream)
+
+        def backward(total, regions, upstream):
+            gradient = product(ops.reshape(upstream, (-1, channels)), bags_of(regions), rows)
+            return total + gradient if self.adaptive else gradient
+
+        return add_over_chunks(backward, total, regions, BAG_CHUNK if self.adaptive else None, upstream)
+
+    def _native(self, name, values):
+        return native_form(name, sampling_ratio=self.sampling_ratio, channels=values.shape[-1])
+
+    def _axes(self, regions):
+        x1, y1, x2, y2 = (regions.boxes[:, side] for side in range(4))
+        y_axis = (y1, y2, self.output_size[0], regions.heights)
+        x_axis = (x1, x2, self.output_size[1], regions.widths)
+        return [region_axis(*axis, self.sampling_ratio, self.aligned) for axis in (y_axis, x_axis)]
+
+    def _bags(self, regions):
+        axes = self._axes(regions)
+        return window_bags(regions, *axes) if self.adaptive else fixed_bags(regions, *axes, self.taps)
+
+    def _loop_forward(self, table, regions, unroll):
+        def add(total, index, weight):
+            return total + ops.take(table, index, axis=0) * ops.cast(weight, table.dtype)[..., None]
+
+        shape = (ops.shape(regions.boxes)[0], *self.output_size, table.shape[-1])
+        return self._over_taps(regions, add, ops.zeros(shape, dtype=table.dtype), unroll)
+
+    def _loop_backward(self, total, regions, upstream):
+        add_rows = native_form("add_rows") or _add_rows
+
+        def add(total, index, weight):
+            rows = upstream * ops.cast(weight, upstream.dtype)[..., None]
+            return add_rows(total, ops.reshape(index, (-1,)), ops.reshape(rows, (-1, upstream.shape[-1])))
+
+        return self._over_taps(regions, add, total, unroll=False)
+
+    def _over_taps(self, regions, add, total, unroll):
+        """Fold `add(total, index, weight)` over the taps, index and weight being (B, h, w)."""
+        y_axis, x_axis = self._axes(regions)
+        tap_of = window_tap if self.adaptive else sample_tap
+
+        def add_tap(y_tap, x_tap, total):
+            (y, y_weight), (x, x_weight) = tap_of(y_axis, y_tap), tap_of(x_axis, x_tap)
+            row = regions.first_rows[:, None, None] + y * regions.widths[:, None, None]
+            return add(total, row + ops.swapaxes(x, 1, 2), y_weight * ops.swapaxes(x_weight, 1, 2))
+
+        height, width = self.taps, self.taps
+        if self.adaptive:
+            height, width = (ops.max(window_sizes(axis), initial=0) for axis in (y_axis, x_axis))
+        if not unroll:
+            return ops.fori_loop(
+                0, height * width, lambda tap, total: add_tap(tap // width, tap % width, total), total
+            )
+        for tap in range(height * width):
+            total = add_tap(tap // width, tap % width, total)
+        return total
+
+
+def _add_rows(total, index, rows):
+    return total + ops.segment_sum(rows, index, num_segments=ops.shape(total)[0])

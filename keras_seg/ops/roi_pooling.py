@@ -1,0 +1,174 @@
+"""RoIPool: the largest value in each bin of a box, with the box and its bins rounded to whole pixels."""
+
+from keras import ops
+
+from keras_seg.ops.fast import native_form
+from keras_seg.ops.roi_bags import rectangle_bags
+from keras_seg.ops.roi_chunks import map_over_chunks
+from keras_seg.ops.roi_regions import lay_on_map, lay_on_pyramid, output_of
+from keras_seg.ops.roi_samples import true_divide
+from keras_seg.utils.validation import check_pair
+
+# Boxes at a time in the portable loop, where a chunk goes on until the largest bin in it is done; and where
+# the bins' pixels are written down.
+LOOP_CHUNK = 16
+BAG_CHUNK = 128
+# Coordinates are limited to this many pixels, so that their sums are exact in float32.
+_FARTHEST = 2.0**22
+
+
+def roi_pool(features, boxes, output_size, spatial_scale=1.0):
+    """Features of each box, cut into bins: the largest value in each bin.
+
+    A box is rounded to whole map pixels, both ends included, and is at least one pixel large; bins are
+    rounded outwards, so neighbours overlap. A bin without pixels on the map is 0. The gradient goes to the
+    largest value, the first in reading order where several are equal, and not to the boxes.
+
+    Reference: Girshick 2015, Fast R-CNN, section 2.1. The rounding is that of torchvision.ops.roi_pool.
+
+    Args:
+        features: tensor (N, H, W, C), floating point.
+        boxes: tensor (N, K, 4), xyxy in absolute pixels of the image; cast to float32. One with a NaN
+            gives 0.
+        output_size: int or pair (h, w). Bins along y and x.
+        spatial_scale: float. Map pixels per image pixel: 1 / 16 for a map of stride 16. Defaults to 1.
+
+    Returns:
+        Tensor (N, K, h, w, C), the features' dtype.
+
+    Raises:
+        ValueError: for a wrong rank, a last axis of boxes that is not 4, batches that differ, features that
+            are not floating point, or a setting out of range.
+        TypeError: for an argument of a wrong type, or a KerasTensor: use `keras_seg.layers.RoIPool`.
+
+    Example:
+        >>> features = np.arange(16.0, dtype="float32").reshape(1, 4, 4, 1)
+        >>> boxes = np.array([[[0.0, 0.0, 3.0, 3.0]]], "float32")
+        >>> roi_pool(features, boxes, 2)[0, 0, :, :, 0]
+        [[ 5.,  7.], [13., 15.]]
+    """
+    maxima = _RegionMaxima(check_pair("output_size", output_size))
+    return output_of(maxima, *lay_on_map("roi_pool", features, boxes, spatial_scale))
+
+
+def multilevel_roi_pool(features, boxes, output_size, canonical_size=224, canonical_level=4):
+    """`roi_pool` from the one level of a pyramid that fits each box, as `multilevel_roi_align` reads it.
+
+    Args:
+        features: dict of level name to tensor (N, H_k, W_k, C), as in `multilevel_roi_align`.
+        boxes: tensor (N, K, 4), xyxy in absolute pixels of the image.
+        output_size: int or pair (h, w).
+        canonical_size: float. Side of the box that belongs to `canonical_level`. Defaults to 224.
+        canonical_level: int. Defaults to 4.
+
+    Returns:
+        Tensor (N, K, h, w, C), the features' dtype.
+
+    Raises:
+        ValueError, TypeError: as `roi_pool` and `multilevel_roi_align`.
+
+    Example:
+        >>> pyramid = {"P2": np.zeros((1, 64, 64, 8), "float32"), "P3": np.ones((1, 32, 32, 8), "float32")}
+        >>> multilevel_roi_pool(pyramid, np.array([[[0.0, 0.0, 200.0, 200.0]]]), 7).shape
+        (1, 1, 7, 7, 8)
+    """
+    maxima = _RegionMaxima(check_pair("output_size", output_size))
+    return output_of(
+        maxima, *lay_on_pyramid("multilevel_roi_pool", features, boxes, canonical_size, canonical_level)
+    )
+
+
+class _RegionMaxima:
+    """Largest value in each bin of each region, differentiable with respect to the table."""
+
+    def __init__(self, output_size):
+        self.output_size = output_size
+
+    def __call__(self, table, regions):
+        """Table (T, C) and B regions to (B, h, w, C)."""
+
+        @ops.custom_gradient
+        def maxima(table):
+            shape = ops.shape(table)
+            search, chunk = (
+                (self._search_bags, BAG_CHUNK) if native_form("bag_maxima") else (self._search, LOOP_CHUNK)
+            )
+            largest, sources = map_over_chunks(lambda regions: search(table, regions), regions, chunk)
+
+            def gradient(*arguments, upstream=None):
+                return self._scatter(arguments[0] if upstream is None else upstream, sources, shape)
+
+            return largest, gradient
+
+        return maxima(table)
+
+    def _limits(self, regions):
+        x1, y1, x2, y2 = (_rounded(regions.boxes[:, side]) for side in range(4))
+        rows = _bin_limits(y1, y2, self.output_size[0], regions.heights)
+        return *rows, *_bin_limits(x1, x2, self.output_size[1], regions.widths)
+
+    def _search_bags(self, table, regions):
+        """As `_search`."""
+        largest, sources = native_form("bag_maxima")(table, rectangle_bags(regions, *self._limits(regions)))
+        shape = (-1, *self.output_size, table.shape[-1])
+        return ops.reshape(largest, shape), ops.reshape(sources, shape)
+
+    def _search(self, table, regions):
+        """The largest values, (B, h, w, C), and the table rows that they come from, -1 for an empty bin."""
+        top, bottom, left, right = self._limits(regions)
+        height, width = ops.max(bottom - top), ops.max(right - left)
+
+        def compare(tap, best):
+            largest, sources = best
+            y, x = top + tap // width, left + tap % width
+            counts = ops.logical_and((y < bottom)[:, :, None], (x < right)[:, None, :])
+            row = (
+                regions.first_rows[:, None, None]
+                + y[:, :, None] * regions.widths[:, None, None]
+                + x[:, None, :]
+            )
+            row = ops.where(counts, row, 0)
+            values = ops.take(table, row, axis=0)
+            # Strictly larger: in reading order, the first of equal values stays.
+            better = ops.logical_and(counts[..., None], values > largest)
+            return ops.where(better, values, largest), ops.where(better, row[..., None], sources)
+
+        shape = (ops.shape(regions.boxes)[0], *self.output_size, table.shape[-1])
+        nothing = ops.full(shape, -float("inf"), dtype=table.dtype), ops.full(shape, -1, dtype="int32")
+        largest, sources = ops.fori_loop(0, ops.maximum(height, 0) * ops.maximum(width, 0), compare, nothing)
+        return ops.where(sources < 0, 0.0, largest), sources
+
+    def _scatter(self, upstream, sources, shape):
+        rows, channels = shape
+        # One number for row and channel. In int32 it bounds the table to 2**31 numbers, 8 GB.
+        element = sources * channels + ops.arange(channels, dtype="int32")
+        kept = ops.where(sources < 0, 0.0, upstream)
+        total = ops.segment_sum(
+            ops.reshape(kept, (-1,)),
+            ops.reshape(ops.maximum(element, 0), (-1,)),
+            num_segments=rows * channels,
+        )
+        return ops.reshape(total, shape)
+
+
+def _rounded(coordinate):
+    """To whole pixels, halves away from zero; a NaN stays."""
+    nearest = ops.trunc(coordinate)
+    away = ops.where(ops.absolute(coordinate - nearest) >= 0.5, ops.sign(coordinate), 0.0)
+    return ops.clip(nearest + away, -_FARTHEST, _FARTHEST)
+
+
+def _bin_limits(first, last, bins, size):
+    """First pixel of each bin, and the one after its last, within the map: two tensors (B, bins), int32.
+
+    Bins of a region with a NaN are empty. The products are rounded as torchvision's are, so a bin's end may
+    be a pixel later than in exact arithmetic.
+    """
+    bin_size = true_divide(ops.maximum(last - first + 1.0, 1.0), bins)[:, None]
+    edges = ops.arange(bins + 1, dtype="float32")
+    size = ops.cast(size, "float32")[:, None]
+    begin = ops.floor(edges[:-1] * bin_size) + first[:, None]
+    end = ops.ceil(edges[1:] * bin_size) + first[:, None]
+    lost = ops.isnan(begin + end)
+    begin, end = (ops.where(lost, 0.0, ops.minimum(ops.maximum(limit, 0.0), size)) for limit in (begin, end))
+    return ops.cast(begin, "int32"), ops.cast(end, "int32")

@@ -1,0 +1,106 @@
+"""RoIAlign and RoIPool in TensorFlow's graphs: free sizes, a SavedModel, and the memory that they hold."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_seg.ops import multilevel_roi_align, portable, roi_align, roi_pool
+from tests.ops.roi_cases import align_reference, pool_reference, random_boxes, random_map
+
+pytestmark = pytest.mark.tf_only
+
+ROOT = Path(__file__).parents[2]
+SIZES = [(1, 9, 12, 5), (2, 16, 7, 3)]
+
+
+@pytest.fixture(params=["default", "portable"])
+def form(request):
+    with portable(request.param == "portable"):
+        yield request.param
+
+
+def free_functions(jit_compile=None):
+    """The ops traced once, for any batch, size and number of boxes."""
+    import tensorflow as tf
+
+    features, boxes = tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, None, 4))
+    signature = [features, boxes]
+    return {
+        "fixed": tf.function(lambda f, b: roi_align(f, b, 3), signature, jit_compile=jit_compile),
+        "adaptive": tf.function(
+            lambda f, b: roi_align(f, b, 3, sampling_ratio=-1), signature, jit_compile=jit_compile
+        ),
+        "pool": tf.function(lambda f, b: roi_pool(f, b, 3), signature, jit_compile=jit_compile),
+    }
+
+
+def check(functions, batch, height, width, count):
+    features, boxes = random_map(batch, height, width, 3), random_boxes(count, height, width, images=batch)
+    received = {name: function(features, boxes).numpy() for name, function in functions.items()}
+    for name, sampling in (("fixed", 2), ("adaptive", -1)):
+        expected = align_reference(features, boxes, (3, 3), sampling=sampling)
+        np.testing.assert_allclose(received[name], expected, rtol=0, atol=1e-5)
+    expected, _ = pool_reference(features, boxes, (3, 3))
+    np.testing.assert_array_equal(received["pool"], expected.astype("float32"))
+
+
+def test_one_graph_serves_any_size(form):
+    functions = free_functions()
+    for size in SIZES:
+        check(functions, *size)
+
+
+def test_under_xla():
+    check(free_functions(jit_compile=True), *SIZES[1])
+
+
+def test_a_free_pyramid(form):
+    import tensorflow as tf
+
+    maps = {f"P{k}": tf.TensorSpec((None, None, None, 3)) for k in (2, 3)}
+    free = tf.function(lambda maps, boxes: multilevel_roi_align(maps, boxes, 2)).get_concrete_function(
+        maps, tf.TensorSpec((None, None, 4))
+    )
+    assert free.output_shapes.as_list()[2:] == [2, 2, 3]
+    for side in (64, 96):
+        features = {f"P{k}": tf.constant(random_map(1, side >> k, side >> k, 3, seed=k)) for k in (2, 3)}
+        boxes = random_boxes(9, side, side)
+        expected = multilevel_roi_align(features, boxes, 2)
+        np.testing.assert_allclose(free(features, tf.constant(boxes)), expected, rtol=0, atol=1e-6)
+
+
+def test_saved_model_has_stock_ops_only(tmp_path):
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.functions = free_functions()
+    tf.saved_model.save(module, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    for size in SIZES:
+        check(loaded.functions, *size)
+    kinds = {
+        node.op
+        for name in loaded.functions
+        for function in loaded.functions[name].concrete_functions[0].graph.as_graph_def().library.function
+        for node in function.node_def
+    }
+    assert "SparseMatrixMatMul" in kinds, "the default form does not reach the fast kernel"
+    assert not {kind for kind in kinds if "Xla" in kind or "PyFunc" in kind}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_memory(tmp_path):
+    """1000 boxes of 7 x 7 x 256 on a P2 map: at most four times the output beyond inputs, on each backend."""
+    file = tmp_path / "memory.json"
+    command = [sys.executable, "-m", "benchmarks.ops", "--memory", "--forms", "default", "--out", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [row for row in json.loads(file.read_text())["results"]["rows"] if row["worker"] != "peer"]
+    assert {row["worker"] for row in rows} == {"tensorflow", "jax", "torch"}
+    for row in rows:
+        assert row["peak_bytes"] <= 4 * row["output_bytes"], row

@@ -1,0 +1,111 @@
+"""RoIPool against torchvision's answers and a loop over windows: values, gradients, types, errors."""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+
+from keras_seg.ops import portable, roi_pool
+from tests.ops.roi_cases import (
+    channels_last,
+    golden,
+    hard_boxes,
+    pool_reference,
+    random_boxes,
+    random_map,
+    value_and_gradient,
+)
+
+BACKEND = keras.backend.backend()
+FORMS = {"default": contextlib.nullcontext, "portable": portable}
+
+
+def run(features, boxes, bins, upstream, scale):
+    """Value and gradient, as models get them: in a graph on TensorFlow, compiled on JAX."""
+    return value_and_gradient(
+        lambda features: roi_pool(features, boxes, bins, scale), features, upstream, BACKEND == "jax"
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_torchvision(form):
+    answers, boxes, place = golden()
+    with FORMS[form]():
+        value = roi_pool(channels_last(answers["roi_features"]), boxes, (7, 5), float(answers["roi_scale"]))
+    # Maxima are values of the map: equal exactly.
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(value)[place], channels_last(answers["roi_pool"])
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_loop_over_windows(form):
+    features = random_map(2, 13, 17, 3)
+    boxes = np.concatenate([hard_boxes(), random_boxes(20, 52, 68, images=2)], axis=1)
+    upstream = random_map(*boxes.shape[:2], 3, 2, 3, seed=1)
+    with FORMS[form]():
+        value, gradient = run(features, boxes, (3, 2), upstream, 0.25)
+    expected, where = pool_reference(features, boxes, (3, 2), 0.25)
+    np.testing.assert_array_equal(value, expected.astype("float32"))
+    expected = np.zeros(features.shape)
+    for place in np.argwhere(where >= 0):
+        image, *_, channel = place
+        y, x = divmod(where[tuple(place)], features.shape[2])
+        expected[image, y, x, channel] += upstream[tuple(place)]
+    # A pixel adds up some tens of numbers of about 1.
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch has no XLA here")
+def test_compiled_by_xla():
+    features, boxes = random_map(1, 13, 17, 3), random_boxes(12, 52, 68)
+    upstream = random_map(1, 12, 2, 2, 3, seed=1)
+    value, _ = value_and_gradient(
+        lambda features: roi_pool(features, boxes, 2, 0.25), features, upstream, compiled=True
+    )
+    expected, _ = pool_reference(features, boxes, (2, 2), 0.25)
+    np.testing.assert_array_equal(value, expected.astype("float32"))
+
+
+def test_the_first_of_equal_values_gets_the_gradient():
+    features, boxes = np.ones((1, 4, 4, 1), "float32"), np.array([[[0.0, 0.0, 3.0, 3.0]]], "float32")
+    _, gradient = run(features, boxes, (1, 1), np.full((1, 1, 1, 1, 1), 5, "float32"), 1.0)
+    expected = np.zeros((1, 4, 4, 1))
+    expected[0, 0, 0] = 5
+    np.testing.assert_array_equal(gradient, expected)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision(dtype):
+    """A maximum needs no arithmetic, so it is exact."""
+    ops = keras.ops
+    features, boxes = ops.cast(random_map(1, 9, 9, 4), dtype), random_boxes(8, 9, 9)
+    received = roi_pool(features, boxes, 2)
+    assert keras.backend.standardize_dtype(received.dtype) == dtype
+    exact = ops.convert_to_numpy(ops.cast(features, "float32"))
+    expected, _ = pool_reference(exact, boxes, (2, 2))
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(ops.cast(received, "float32")), expected.astype("float32")
+    )
+
+
+def test_no_boxes():
+    features, boxes = random_map(2, 5, 6, 3), np.zeros((2, 0, 4), "float32")
+    value, gradient = run(features, boxes, (3, 2), np.zeros((2, 0, 3, 2, 3), "float32"), 1.0)
+    assert value.shape == (2, 0, 3, 2, 3)
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize(
+    ("boxes", "settings", "message"),
+    [
+        (np.zeros((2, 5, 5)), {}, r"`boxes.shape`.*Received: .*\(2, 5, 5\)"),
+        (np.zeros((1, 5, 4)), {}, r"`boxes.shape` must be \(2, K, 4\)"),
+        (np.zeros((2, 5, 4)), {"output_size": -1}, "`output_size` must be an integer of at least 1"),
+        (np.zeros((2, 5, 4)), {"spatial_scale": -1.0}, "`spatial_scale` must be a positive number"),
+    ],
+)
+def test_errors(boxes, settings, message):
+    with pytest.raises(ValueError, match=message):
+        roi_pool(np.zeros((2, 8, 8, 3), "float32"), boxes.astype("float32"), **{"output_size": 2, **settings})

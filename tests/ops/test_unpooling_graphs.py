@@ -1,0 +1,156 @@
+"""Pooling with indices and unpooling in TensorFlow's graphs: free sizes, XLA, a SavedModel, gradients."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_seg.ops import max_pool_with_argmax, max_unpool, portable
+from tests.ops.pooling_loops import distinct, reference_pool, reference_unpool, tied
+
+pytestmark = pytest.mark.tf_only
+
+WINDOWS = [
+    ((2, 2), (2, 2), "valid"),
+    ((2, 2), (2, 2), "same"),
+    ((3, 3), (2, 2), "valid"),
+    ((3, 2), (2, 1), "same"),
+    ((3, 3), (2, 2), (1, 1)),
+]
+SIZES = [(4, 6), (5, 7), (9, 3)]
+
+
+@pytest.fixture(params=["default", "portable"])
+def form(request):
+    with portable(request.param == "portable"):
+        yield request.param
+
+
+def there_and_back(windows):
+    def run(x):
+        values, indices = max_pool_with_argmax(x, *windows)
+        return (
+            values,
+            indices,
+            max_unpool(values, indices, *windows, output_size=ops.shape(x)[1:3]),
+        )
+
+    return run
+
+
+def with_gradient(windows):
+    """Gradients of both ops, each for itself."""
+    import tensorflow as tf
+
+    def run(x, upstream):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            values, indices = max_pool_with_argmax(x, *windows)
+            other = tf.stop_gradient(values) * 2.0
+            tape.watch(other)
+            unpooled = max_unpool(other, indices, *windows, output_size=ops.shape(x)[1:3])
+        return tape.gradient(values, x, other), tape.gradient(unpooled, other, upstream)
+
+    return run
+
+
+def check(run, windows, size):
+    x = tied((2, *size, 3), lowest=0.2)
+    expected, places = reference_pool(x, *windows)
+    values, indices, unpooled = (tensor.numpy() for tensor in run(x))
+    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_array_equal(indices, places)
+    np.testing.assert_array_equal(unpooled, reference_unpool(expected, places, size))
+
+
+def check_gradients(run, windows, size):
+    x = tied((2, *size, 3))
+    expected, places = reference_pool(x, *windows)
+    upstream = distinct(x.shape)
+    pooled, unpooled = (tensor.numpy() for tensor in run(x, upstream))
+    winners = np.zeros((2, size[0] * size[1], 3))
+    for image, i, j, channel in np.ndindex(expected.shape):
+        winners[image, places[image, i, j, channel], channel] += 2 * expected[image, i, j, channel]
+    np.testing.assert_array_equal(pooled, winners.reshape(x.shape))
+    np.testing.assert_array_equal(unpooled, reference_unpool(expected, places, size, upstream))
+
+
+@pytest.mark.parametrize("windows", WINDOWS)
+def test_one_graph_serves_any_batch_and_size(form, windows):
+    import tensorflow as tf
+
+    free = tf.TensorSpec((None, None, None, 3))
+    run = tf.function(there_and_back(windows), input_signature=[free])
+    gradients = tf.function(with_gradient(windows), input_signature=[free, free])
+    assert run.get_concrete_function().output_shapes[0].as_list() == [None, None, None, 3]
+    for size in SIZES:
+        check(run, windows, size)
+        check_gradients(gradients, windows, size)
+
+
+@pytest.mark.parametrize(
+    ("windows", "known"),
+    [
+        (WINDOWS[0], (2, 5, 7, 3)),
+        (WINDOWS[0], (None, 5, 7, 3)),
+        (WINDOWS[1], (None, None, None, 3)),
+        (WINDOWS[2], (None, 5, 7, 3)),
+        (WINDOWS[4], (None, None, None, 3)),
+    ],
+)
+def test_under_xla(windows, known):
+    import tensorflow as tf
+
+    x = tf.TensorSpec(known)
+    run = tf.function(there_and_back(windows), input_signature=[x], jit_compile=True)
+    gradients = tf.function(with_gradient(windows), input_signature=[x, x], jit_compile=True)
+    check(run, windows, (5, 7))
+    check_gradients(gradients, windows, (5, 7))
+
+
+def test_static_sizes_stay_known(form):
+    import tensorflow as tf
+
+    @tf.function
+    def run(x):
+        values, indices = max_pool_with_argmax(x)
+        assert values.shape == indices.shape == (2, 4, 3, 5)
+        assert max_unpool(values, indices, output_size=(9, 7)).shape == x.shape
+        return values
+
+    run(tf.zeros((2, 9, 7, 5)))
+
+
+def test_the_default_form_reaches_the_fast_kernels():
+    """Otherwise everything would pass with the portable form alone."""
+    import tensorflow as tf
+
+    def kinds(jit_compile):
+        run = tf.function(there_and_back(WINDOWS[0]), jit_compile=jit_compile)
+        graph = run.get_concrete_function(tf.TensorSpec((2, 4, 6, 3))).graph
+        functions = graph.as_graph_def().library.function
+        return {op.type for op in graph.get_operations()} | {
+            node.op for function in functions for node in function.node_def
+        }
+
+    assert {"MaxPool", "SparseToDense"} <= kinds(False)
+    assert not {"MaxPool", "SparseToDense"} & kinds(True)
+
+
+def test_saved_model_has_stock_ops_only(tmp_path):
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.run = tf.function(
+        there_and_back(WINDOWS[1]), input_signature=[tf.TensorSpec((None, None, None, 3))]
+    )
+    tf.saved_model.save(module, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    for size in SIZES:
+        check(loaded.run, WINDOWS[1], size)
+    kinds = {
+        node.op
+        for function in loaded.run.concrete_functions[0].graph.as_graph_def().library.function
+        for node in function.node_def
+    }
+    assert "SparseToDense" in kinds
+    assert not {kind for kind in kinds if "Xla" in kind or "PyFunc" in kind}
