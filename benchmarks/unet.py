@@ -12,11 +12,12 @@ bfloat16.
 import argparse
 import time
 
-import keras
 import numpy as np
 
-from benchmarks.timing import interleaved_medians, processor_name, write_results
-from keras_seg import losses, unet
+from benchmarks.beside_torch import compare
+from benchmarks.timing import write_results
+from benchmarks.torch_unet import TorchUNet
+from keras_seg import unet
 from keras_seg.data import load
 
 NUM_CLASSES = 12
@@ -54,68 +55,15 @@ def _compare_with_torch(arguments, precision):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (*shape, 3)).astype("float32")
     masks = rng.integers(0, NUM_CLASSES, shape).astype("int32")
-    ours = _keras_functions(arguments, precision, images, masks)
-    theirs = _torch_functions(arguments, precision, images, masks)
-    rows = []
-    for work in ("training step", "predict"):
-        times = interleaved_medians({"keras_seg": ours[work], "torch": theirs[work]}, arguments.repeats)
-        row = {
-            "work": work,
-            "precision": precision,
-            "backend": keras.backend.backend(),
-            "images": [*shape, 3],
-            "filters": arguments.filters,
-            "processor": processor_name(),
-            "keras_seg_seconds": times["keras_seg"],
-            "torch_seconds": times["torch"],
-            "ratio": times["keras_seg"] / times["torch"],
-        }
-        rows.append(row)
-        print(
-            f"{work:14} {precision:9} keras_seg ({row['backend']}) {row['keras_seg_seconds']:.3f} s   "
-            f"torch {row['torch_seconds']:.3f} s   ratio {row['ratio']:.2f}",
-            flush=True,
-        )
-    return rows
-
-
-def _keras_functions(arguments, precision, images, masks):
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-    model = unet(NUM_CLASSES, (None, None, 3), filters=arguments.filters)
-    # XLA pays on accelerators, and is all that JAX has; TensorFlow's own kernels are faster on a CPU.
-    jit = "auto" if keras.backend.backend() == "jax" else False
-    model.compile(keras.optimizers.Adam(1e-4), losses.CrossEntropy(), jit_compile=jit)
-    return {
-        "training step": lambda: model.train_on_batch(images, masks),
-        "predict": lambda: model.predict_on_batch(images),
-    }
-
-
-def _torch_functions(arguments, precision, images, masks):
-    import torch
-
-    from benchmarks.torch_unet import TorchUNet
-
-    model = TorchUNet(NUM_CLASSES, arguments.filters).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-4)
-    inputs = torch.tensor(images).permute(0, 3, 1, 2)  # of channels_last strides as it is
-    targets = torch.tensor(masks).long()
-    autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16")
-
-    def training_step():
-        model.train()
-        optimizer.zero_grad()
-        with autocast:
-            logits = model(inputs)
-        torch.nn.functional.cross_entropy(logits.float(), targets).backward()
-        optimizer.step()
-
-    def predict():
-        model.eval()
-        with torch.inference_mode(), autocast:
-            model(inputs).float().numpy()
-
-    return {"training step": training_step, "predict": predict}
+    return compare(
+        f"unet, {arguments.filters} filters",
+        lambda: unet(NUM_CLASSES, (None, None, 3), filters=arguments.filters),
+        lambda: TorchUNet(NUM_CLASSES, arguments.filters),
+        images,
+        masks,
+        precision,
+        arguments.repeats,
+    )
 
 
 def _pipeline(arguments, results):

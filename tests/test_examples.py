@@ -63,13 +63,16 @@ def test_train_isbi(tmp_path, real_data):
 
 
 @pytest.mark.data
-def test_train_camvid(tmp_path, real_data):
+@pytest.mark.parametrize(
+    ("script", "epochs"), [("train_camvid.py", ("1",)), ("train_fcn.py", ("1", "1", "1"))]
+)
+def test_train_camvid(tmp_path, real_data, script, epochs):
     for part in ("train", "val"):
         for kind in ("images", "masks"):
             folder = tmp_path / "camvid" / part / kind
             folder.mkdir(parents=True)
             for path in sorted((real_data / "camvid" / part / kind).iterdir())[:8]:
                 (folder / path.name).symlink_to(path)
-    command = ("--epochs", 1, "--steps-per-epoch", 2)
-    text = run(tmp_path, ROOT / "examples" / "train_camvid.py", tmp_path / "camvid", *command)
+    command = ("--epochs", *epochs, "--steps-per-epoch", 2)
+    text = run(tmp_path, ROOT / "examples" / script, tmp_path / "camvid", *command)
     assert np.isfinite(float(re.search(r"iou/sky +([\d.]+)", text).group(1)))

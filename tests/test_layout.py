@@ -114,7 +114,8 @@ def test_import_loads_keras_and_nothing_heavier(backend):
 
 
 def test_public_names():
-    for name in ("unet", "backbones", "data", "export", "inference", "layers", "losses", "metrics", "viz"):
+    parts = ("backbones", "data", "export", "inference", "layers", "losses", "metrics", "ops", "viz")
+    for name in ("fcn", "unet", "weights", *parts):
         assert getattr(keras_seg, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'pspnet'"):
         keras_seg.pspnet  # noqa: B018

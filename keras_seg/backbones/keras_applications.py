@@ -1,8 +1,11 @@
 """The networks of keras.applications as encoders: by name, with their own weights and preprocessing."""
 
+import warnings
+
 import keras
 import numpy as np
 
+from keras_seg.backbones.input_channels import adapt_affine, adapt_first_kernel
 from keras_seg.utils.validation import bad_argument
 
 
@@ -17,16 +20,18 @@ def build_application(name, input_shape, weights=None):
     Args:
         name: str, one of `application_names()`.
         input_shape: (height, width, channels), None for free sides.
-        weights: None or "imagenet": the network's own files, found and loaded by Keras.
+        weights: None or "imagenet": the network's own files, found and loaded by Keras. With other than three
+            channels the first kernel is adapted.
 
     Returns:
         keras.Model, to its last feature map.
 
     Raises:
-        ValueError: ImageNet weights with other than three channels.
+        ValueError: ImageNet weights with other than three channels, for a network that normalizes three
+            channels inside.
     """
     if weights == "imagenet" and input_shape[2] != 3:
-        raise bad_argument("input_shape", "of 3 channels with ImageNet weights", tuple(input_shape))
+        return _with_other_channels(name, tuple(input_shape))
     return _builders()[name](include_top=False, weights=weights, input_shape=tuple(input_shape))
 
 
@@ -38,10 +43,8 @@ def application_affine(name, channels):
 
     Args:
         name: str, one of `application_names()`.
-        channels: int. Other than 3, for which no network has a rule, gives [-1, 1].
+        channels: int. Other than 3, for which no network has a rule, by `input_channels.adapt_affine`.
     """
-    if channels != 3:
-        return np.eye(channels) / 127.5, -np.ones(channels)
     preprocess = _module_of(name).preprocess_input
     # Rows black, red, green, blue, at full intensity so that rounding is relative to 255.
     pixels = np.concatenate([np.zeros((1, 3)), 255 * np.eye(3)]).reshape(1, 4, 1, 3)
@@ -50,7 +53,31 @@ def application_affine(name, channels):
     matrix = ((answers[1:] - offset) / 255).T
     if np.allclose(matrix, np.eye(3)) and np.allclose(offset, 0):
         return None
-    return matrix, offset
+    return adapt_affine(matrix, offset, channels)
+
+
+def _with_other_channels(name, input_shape):
+    """The network for other than three channels, with the ImageNet weights of the one for three."""
+    build = _builders()[name]
+    source = build(include_top=False, weights="imagenet", input_shape=(*input_shape[:2], 3))
+    # It has a mean per channel, and EfficientNetV2 leaves it out without a word where there are not three.
+    if any(isinstance(layer, keras.layers.Normalization) for layer in source.layers):
+        raise bad_argument(
+            "input_shape",
+            f"of 3 channels with ImageNet weights of {name}, which normalizes its images inside",
+            input_shape,
+        )
+    with warnings.catch_warnings():
+        # That other channels are unusual is what is being taken care of.
+        warnings.filterwarnings("ignore", "This model usually expects", UserWarning)
+        model = build(include_top=False, weights=None, input_shape=input_shape)
+    # The two differ in the shape of one weight, the first kernel.
+    values = [
+        value if value.shape == tuple(weight.shape) else adapt_first_kernel(value, input_shape[2])
+        for value, weight in zip(source.get_weights(), model.weights, strict=True)
+    ]
+    model.set_weights(values)
+    return model
 
 
 def _builders():

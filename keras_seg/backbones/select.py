@@ -5,14 +5,24 @@ import dataclasses
 import keras
 import numpy as np
 
-from keras_seg.backbones import efficientnet_lite
+from keras_seg.backbones import alex_net, efficientnet_lite, google_net, resnet, vgg
 from keras_seg.backbones.keras_applications import application_affine, application_names, build_application
+from keras_seg.backbones.preprocessing import mode_affine, mode_of
 from keras_seg.backbones.taps import halves_exactly, pyramid
 from keras_seg.layers.color_affine import ColorAffine
 from keras_seg.utils.validation import bad_argument, check_choice
 
 # Networks built here: name to (builder, preprocessing).
-_OWN = {"efficientnet_lite0": (efficientnet_lite.efficientnet_lite0, efficientnet_lite.preprocessing)}
+_OWN = {
+    "alexnet": (alex_net.alexnet, alex_net.preprocessing),
+    "efficientnet_lite0": (efficientnet_lite.efficientnet_lite0, efficientnet_lite.preprocessing),
+    "googlenet": (google_net.googlenet, google_net.preprocessing),
+    "resnet18": (resnet.resnet18, resnet.preprocessing),
+    "resnet34": (resnet.resnet34, resnet.preprocessing),
+    "resnet50": (resnet.resnet50, resnet.preprocessing),
+    "resnet101": (resnet.resnet101, resnet.preprocessing),
+    "vgg16": (vgg.vgg16, vgg.preprocessing),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +57,9 @@ def select_backbone(backbone, input_shape, weights=None):
 
     Args:
         backbone: str, one of `names()`, or a keras.Model with a pyramid (see `keras_seg.backbones.pyramid`).
-            A model of keras.applications gets that network's own preprocessing. Any other gets pixels as they
-            are if it holds a Rescaling or Normalization layer, and pixels / 255 if it holds none, as keras_cv
-            and keras_hub backbones expect.
+            A model of `keras_seg.backbones` or keras.applications gets that network's own preprocessing. Any
+            other gets pixels as they are if it holds a Rescaling or Normalization layer, and pixels / 255 if
+            it holds none, as keras_cv and keras_hub backbones expect.
         input_shape: (height, width, channels), None for free sides.
         weights: None or "imagenet".
 
@@ -60,7 +70,7 @@ def select_backbone(backbone, input_shape, weights=None):
         check_choice("backbone", backbone, names(), "Or give a keras.Model.")
         if backbone in _OWN:
             build, preprocessing = _OWN[backbone]
-            model, affine = build(input_shape, weights), preprocessing(input_shape[2])
+            model, affine = build(input_shape, weights=weights), preprocessing(input_shape[2], weights)
         else:
             model = build_application(backbone, input_shape, weights)
             affine = application_affine(backbone, input_shape[2])
@@ -83,6 +93,10 @@ def select_backbone(backbone, input_shape, weights=None):
 
 def _affine_of_model(model):
     channels = model.inputs[0].shape[-1]
+    # First, as keras.applications has models of the same names.
+    mode = mode_of(model)
+    if mode is not None:
+        return mode_affine(mode, channels)
     for name in application_names():
         if model.name == name.lower():
             return application_affine(name, channels)

@@ -3,45 +3,20 @@
 import shlex
 import sys
 
+from keras_seg.cli.networks import NETWORKS
 from keras_seg.cli.options import DATA_HELP, add_command, image_size
 from keras_seg.version import __version__
 
-_EXAMPLES = (
-    "keras-seg train unet --data shapes:200 --val shapes:count=50,seed=1 --filters 16 --epochs 10",
-    "keras-seg train unet --data folder:my/data --crop 256x256 --augment default --out runs/mine",
-    "keras-seg train unet --data isbi:isbi2012#0:20 --val isbi:isbi2012#20:24 \\",
-    "    --pixel-weights border --augment microscopy --crop 256x256 --precision mixed_bfloat16",
-    "keras-seg train unet --data folder:my/data --backbone efficientnet_lite0 --weights imagenet \\",
-    "    --depth 5 --filters 16 --normalization batch",
-    "keras-seg train unet --resume --out runs/mine        # go on with a run that was stopped",
-    "tensorboard --logdir runs                            # curves and pictures in a browser",
-)
-
 
 def add_parser(commands):
-    parser = add_command(commands, "train", "train a network into a run folder", _EXAMPLES, run=None)
+    examples = [example for network in NETWORKS for example in network.examples[:2]]
+    parser = add_command(commands, "train", "train a network into a run folder", examples, run=None)
     models = parser.add_subparsers(dest="model", metavar="MODEL", required=True)
-    unet = add_command(models, "unet", "train a U-Net", _EXAMPLES, _train_unet)
-    _add_unet_options(unet)
-    _add_training_options(unet)
-
-
-def _add_unet_options(parser):
-    group = parser.add_argument_group("network")
-    group.add_argument("--filters", type=int, default=64, help="channels at full resolution")
-    group.add_argument("--depth", type=int, default=4, help="how often the size is halved")
-    group.add_argument("--padding", choices=("same", "valid"), default="same", help="valid is the paper's")
-    group.add_argument(
-        "--up", choices=("transpose", "bilinear"), default="transpose", help="how maps are doubled"
-    )
-    group.add_argument(
-        "--normalization", choices=("batch", "group", "instance", "layer"), help="none if not given"
-    )
-    group.add_argument("--dropout", type=float, default=0.5, help="rate at the end of the contracting path")
-    group.add_argument(
-        "--backbone", help="encoder in place of the paper's, as efficientnet_lite0 or ResNet50"
-    )
-    group.add_argument("--weights", help='"imagenet" for the backbone, or a .keras or .weights.h5 file')
+    for network in NETWORKS:
+        subparser = add_command(models, network.name, network.summary, network.examples, _run)
+        network.add_options(subparser.add_argument_group("network"))
+        _add_training_options(subparser)
+        subparser.set_defaults(network=network, out=f"runs/{network.name}")
 
 
 def _add_training_options(parser):
@@ -85,14 +60,14 @@ def _add_training_options(parser):
     group.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
 
     group = parser.add_argument_group("run folder")
-    group.add_argument("--out", default="runs/unet", help="run folder")
+    group.add_argument("--out", help="run folder")
     group.add_argument("--resume", action="store_true", help="go on with the run in --out, with its options")
     group.add_argument(
         "--pictures-every", type=int, help="epochs between pictures; ten in a run if not given"
     )
 
 
-def _train_unet(arguments):
+def _run(arguments):
     from keras_seg.training import RunFolder
 
     run = RunFolder(arguments.out)
@@ -101,21 +76,43 @@ def _train_unet(arguments):
         options = run.read_config()["options"]
     elif arguments.data is None:
         raise ValueError("Give the training data: --data FORMAT:PATH, as in --data folder:my/data.")
-    _train(run, options, arguments.resume)
+    _train(arguments.network, run, options, arguments.resume)
 
 
 def _options(arguments):
     """The options as plain values, without what belongs to this one call."""
-    left_out = ("run", "command", "debug", "out", "resume")
+    left_out = ("run", "command", "debug", "network", "out", "resume")
     return {name: value for name, value in vars(arguments).items() if name not in left_out}
 
 
-def _train(run, options, resume):
+def _train(network, run, options, resume):
     import keras
 
+    from keras_seg.training.staged import STAGES
+
+    data, val = _open_data(options)
+    print(f"training    {data.describe()}\nvalidation  {len(val)} images\nrun folder  {run.path}", flush=True)
+    run.start(_config(options, data), resume)
+    keras.config.set_dtype_policy(options["precision"])
+    keras.utils.set_random_seed(options["seed"])
+    if options.get("staged"):
+        _train_stages(network, run, options, data, val, resume)
+    else:
+        _train_once(network, run, options, data, val, resume)
+    # A staged run has a folder in the run folder for each stage; the last one's pictures are of the result.
+    pictures = run.path / STAGES[-1] / "pictures" if options.get("staged") else run.pictures
+    best = max(row.get(options["monitor"], float("nan")) for row in run.read_history())
+    print(
+        f"{options['monitor']} of the best epoch: {best:.4f}\n"
+        f"model       {run.model}\ncurves      {run.curves}\npictures    {pictures}\n"
+        f"next        keras-seg evaluate {run.path} --data {options['val'] or options['data']}\n"
+        f"            keras-seg predict {run.path} IMAGES... --out predictions --overlay"
+    )
+
+
+def _open_data(options):
+    """The sources to train and to validate on."""
     from keras_seg.data import open_source
-    from keras_seg.models.unet import unet
-    from keras_seg.training import train_semantic
 
     data = open_source(options["data"])
     if options["val"] is None:
@@ -124,35 +121,45 @@ def _train(run, options, resume):
         val = open_source(options["val"])
     if val.num_classes != data.num_classes or val.channels != data.channels:
         raise ValueError(f"--data and --val differ: {data.describe()}; {val.describe()}.")
-    print(f"training    {data.describe()}\nvalidation  {len(val)} images\nrun folder  {run.path}", flush=True)
-    run.start(_config(options, data), resume)
+    return data, val
 
-    keras.config.set_dtype_policy(options["precision"])
-    keras.utils.set_random_seed(options["seed"])
-    network = ("filters", "depth", "padding", "up", "normalization", "dropout", "backbone", "weights")
-    model = unet(data.num_classes, (None, None, data.channels), **{name: options[name] for name in network})
-    training = (
-        "epochs", "steps_per_epoch", "batch_size", "augment", "pixel_weights", "loss", "optimizer",
-        "learning_rate", "schedule", "warmup_steps", "weight_decay", "momentum", "clip_norm", "monitor",
-        "patience", "pictures_every", "seed",
-    )  # fmt: skip
-    train_semantic(
-        model,
+
+def _train_once(network, run, options, data, val, resume):
+    from keras_seg.training import train_semantic
+    from keras_seg.training.recipes import recipe
+
+    settings = _training_settings(options)
+    if options.get("recipe"):
+        settings |= recipe(options["recipe"], options["variant"], options["at_once"])
+    model = network.build(data, options)
+    train_semantic(model, data, val, run, epochs=options["epochs"], resume=resume, **settings)
+
+
+def _train_stages(network, run, options, data, val, resume):
+    from keras_seg.training import train_staged_fcn
+
+    train_staged_fcn(
+        lambda variant: network.build(data, options, variant=variant),
         data,
         val,
         run,
-        crop_size=options["crop"],
-        jit_compile=options["jit"],
+        epochs=options["stage_epochs"] or options["epochs"],
+        rate_factors=options["stage_rates"],
+        recipe=options["recipe"],
         resume=resume,
-        **{name: options[name] for name in training},
+        **_training_settings(options),
     )
-    best = max(row.get(options["monitor"], float("nan")) for row in run.read_history())
-    print(
-        f"{options['monitor']} of the best epoch: {best:.4f}\n"
-        f"model       {run.model}\ncurves      {run.curves}\npictures    {run.pictures}\n"
-        f"next        keras-seg evaluate {run.path} --data {options['val'] or options['data']}\n"
-        f"            keras-seg predict {run.path} IMAGES... --out predictions --overlay"
-    )
+
+
+def _training_settings(options):
+    """The options that are arguments of `train_semantic`, two of them under another name."""
+    names = (
+        "steps_per_epoch", "batch_size", "augment", "pixel_weights", "loss", "optimizer", "learning_rate",
+        "schedule", "warmup_steps", "weight_decay", "momentum", "clip_norm", "monitor", "patience",
+        "pictures_every", "seed",
+    )  # fmt: skip
+    settings = {name: options[name] for name in names}
+    return settings | {"crop_size": options["crop"], "jit_compile": options["jit"]}
 
 
 def _config(options, data):

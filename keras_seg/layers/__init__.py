@@ -1,8 +1,23 @@
 """Keras layers: each is one block's contract, registered, and reloads from `.keras` without the builders."""
 
+from keras_seg.layers.bilinear_upsampling import BilinearKernel, BilinearUpsampling2D
 from keras_seg.layers.color_affine import ColorAffine
 from keras_seg.layers.crop_to_match import CropToMatch
+from keras_seg.layers.max_pooling_with_argmax import MaxPoolingWithArgmax2D
+from keras_seg.layers.max_unpooling import MaxUnpooling2D
 from keras_seg.layers.resize_to_match import ResizeToMatch
+from keras_seg.layers.roi_layers import RoIAlign, RoIPool
 from keras_seg.layers.size_check import SizeCheck
 
-__all__ = ["ColorAffine", "CropToMatch", "ResizeToMatch", "SizeCheck"]
+__all__ = [
+    "BilinearKernel",
+    "BilinearUpsampling2D",
+    "ColorAffine",
+    "CropToMatch",
+    "MaxPoolingWithArgmax2D",
+    "MaxUnpooling2D",
+    "ResizeToMatch",
+    "RoIAlign",
+    "RoIPool",
+    "SizeCheck",
+]

@@ -1,6 +1,7 @@
 """The first layer of a model with a pretrained backbone: pixels 0..255 to the values it was trained on."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_seg.utils.validation import bad_argument
@@ -11,7 +12,9 @@ class ColorAffine(keras.layers.Layer):
     """Map the channels of every pixel by `matrix @ pixel + offset`, in float32.
 
     Every published preprocessing is of this form: a scale, a mean and deviation per channel, or a change from
-    RGB to BGR (a permutation matrix). One layer serves them all, and the model file holds the numbers.
+    RGB to BGR (a permutation matrix). One layer serves them all. The numbers are weights that are not
+    trained, so that a file of weights brings the preprocessing that it was trained with, whatever the model
+    was built for.
 
     Args:
         matrix: nested list (C, C) of floats. Row i makes output channel i.
@@ -35,13 +38,26 @@ class ColorAffine(keras.layers.Layer):
         if len(self.offset) != len(self.matrix):
             raise bad_argument("offset", f"of length {len(self.matrix)}, one per channel", offset)
 
+    def build(self, input_shape):
+        self._matrix = self._constant("matrix", self.matrix)
+        self._offset = self._constant("offset", self.offset)
+
+    def _constant(self, name, values):
+        values = np.array(values, "float32")
+        return self.add_weight(
+            values.shape,
+            initializer=lambda shape, dtype: ops.convert_to_tensor(values, dtype),
+            trainable=False,
+            name=name,
+        )
+
     def call(self, inputs):
         pixels = ops.cast(inputs, "float32")
         # Sums of products written out: a matrix product may run in bfloat16 or TF32 on an accelerator.
-        channels = [
-            sum(weight * pixels[..., source] for source, weight in enumerate(row) if weight) + offset
-            for row, offset in zip(self.matrix, self.offset, strict=True)
-        ]
+        # Planes of scalars, since a product along an inner axis of three is slow; a matrix product may run in
+        # bfloat16 or TF32 on an accelerator.
+        planes, places = ops.unstack(pixels, axis=-1), range(len(self.offset))
+        channels = [sum(self._matrix[i, j] * planes[j] for j in places) + self._offset[i] for i in places]
         return ops.stack(channels, axis=-1)
 
     def compute_output_spec(self, inputs):

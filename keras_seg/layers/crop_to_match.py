@@ -3,23 +3,25 @@
 import keras
 from keras import ops
 
-from keras_seg.utils.validation import check_choice
+from keras_seg.utils.validation import check_choice, check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_seg")
 class CropToMatch(keras.layers.Layer):
     """Crop the first map to the height and width of the second.
 
-    Two places need it. A map that was halved with rounding up and doubled again is one pixel too large where
-    the size was odd; the surplus lies at the end (`align="start"` keeps the start). And the skips of the
-    unpadded U-Net are larger on all four sides (`align="center"`; Ronneberger et al. 2015, figure 1).
+    Three places need it. A map that was halved with rounding up and doubled again is one pixel too large
+    where the size was odd; the surplus lies at the end (`align="start"` keeps the start). The skips of the
+    unpadded U-Net are larger on all four sides (`align="center"`; Ronneberger et al. 2015, figure 1). And
+    the released FCNs cut a window at an offset that follows from their padding of 100 pixels.
 
     Args:
         align: "start" or "center". Which part is kept. With "center" and an odd surplus, the end loses the
             extra pixel.
+        offset: int, pixels. Where the window begins with `align="start"`, on both axes.
 
     Call arguments:
-        inputs: pair of tensors (N, H, W, C) and (N, h, w, C'), with h <= H and w <= W.
+        inputs: pair of tensors (N, H, W, C) and (N, h, w, C'), with offset + h <= H and offset + w <= W.
 
     Returns:
         Tensor (N, h, w, C), the first input's dtype.
@@ -30,14 +32,15 @@ class CropToMatch(keras.layers.Layer):
         TensorShape([1, 7, 8, 3])
     """
 
-    def __init__(self, align="start", **kwargs):
+    def __init__(self, align="start", offset=0, **kwargs):
         super().__init__(**kwargs)
         self.align = check_choice("align", align, ("start", "center"))
+        self.offset = check_integer("offset", offset, 0)
 
     def call(self, inputs):
         x, reference = inputs
         (height, width), (new_height, new_width) = ops.shape(x)[1:3], ops.shape(reference)[1:3]
-        top, left = (0, 0)
+        top, left = self.offset, self.offset
         if self.align == "center":
             top, left = (height - new_height) // 2, (width - new_width) // 2
         return x[:, top : top + new_height, left : left + new_width, :]
@@ -51,4 +54,4 @@ class CropToMatch(keras.layers.Layer):
         return keras.KerasTensor(shape, dtype=inputs[0].dtype)
 
     def get_config(self):
-        return {**super().get_config(), "align": self.align}
+        return {**super().get_config(), "align": self.align, "offset": self.offset}

@@ -11,7 +11,7 @@ from keras_seg.training.run_callbacks import BestModel, RunCheckpoint
 from keras_seg.training.truth import truth_at_output, whole_image_size
 from keras_seg.utils.validation import check_choice, check_integer
 
-LOSSES = ("cross_entropy", "dice", "cross_entropy_dice", "focal")
+LOSSES = ("cross_entropy", "cross_entropy_sum", "dice", "cross_entropy_dice", "focal")
 
 
 def train_semantic(
@@ -39,6 +39,7 @@ def train_semantic(
     pictures_every=None,
     jit_compile=False,
     seed=0,
+    keep_start=False,
     resume=False,
 ):
     """Train `model` by `fit`, and leave the best of it in `run.model`.
@@ -66,6 +67,8 @@ def train_semantic(
         pictures_every: int or None. Epochs between pictures of predictions; None for ten in a training.
         jit_compile: bool. False on CPU, where TensorFlow's XLA is slower; see `benchmarks.unet`.
         seed: int. Of the shuffle and the augmentation.
+        keep_start: bool. The model as given is epoch 0 of the history, and the best until a better one: for a
+            model that is trained already.
         resume: bool.
 
     Returns:
@@ -110,12 +113,15 @@ def train_semantic(
             seed=seed,
             start=first_epoch * steps_per_epoch * batch_size,
         )
+        validation = truth_at_output(validation, model)
+        if keep_start and first_epoch == 0:
+            _keep_start(model, validation, run)
         model.fit(
             truth_at_output(stream, model),
             epochs=epochs,
             steps_per_epoch=steps_per_epoch,
             initial_epoch=first_epoch,
-            validation_data=truth_at_output(validation, model),
+            validation_data=validation,
             callbacks=_callbacks(
                 run,
                 val_data,
@@ -136,11 +142,21 @@ def make_loss(name, ignore_class=None):
     check_choice("loss", name, LOSSES)
     if name == "cross_entropy":
         return losses.CrossEntropy(ignore_class)
+    if name == "cross_entropy_sum":
+        return losses.CrossEntropy(ignore_class, reduction="sum")
     if name == "dice":
         return losses.Dice(ignore_class)
     if name == "cross_entropy_dice":
         return losses.CrossEntropyDice(ignore_class)
     return losses.Focal(ignore_class=ignore_class)
+
+
+def _keep_start(model, validation, run):
+    scores = model.evaluate(validation, return_dict=True, verbose=0)
+    # A file with the optimizer's settings but without its variables loads with a warning.
+    model.optimizer.build(model.trainable_variables)
+    run.save_model(model, run.model)
+    run.write_history([{"epoch": 0, **{f"val_{name}": float(score) for name, score in scores.items()}}])
 
 
 def _callbacks(run, val_data, epochs, steps_per_epoch, monitor, patience, pictures_every):

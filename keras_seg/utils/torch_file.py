@@ -1,11 +1,11 @@
 """Reads PyTorch checkpoints into NumPy arrays, without PyTorch and without running what a pickle may ask for.
 
 Both layouts of `torch.save`: the zip archive of PyTorch 1.6 and later, and the older run of pickles. The
-pickles are read by an unpickler that knows dictionaries and tensors and refuses everything else.
+pickles are read by an unpickler that knows plain values and tensors and refuses everything else.
 """
 
 import collections
-import io
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -18,6 +18,8 @@ _DTYPES = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
     "HalfStorage": "<f2",
+    # NumPy has no such type: read as bits, returned as float32.
+    "BFloat16Storage": "bfloat16",
     "LongStorage": "<i8",
     "IntStorage": "<i4",
     "ShortStorage": "<i2",
@@ -27,6 +29,8 @@ _DTYPES = {
 }
 # The first pickle of the older layout (torch.serialization.MAGIC_NUMBER).
 _MAGIC = 0x1950A86A20F9469CFC6C
+# Bytes read at once.
+_PART = 1 << 24
 
 _Storage = collections.namedtuple("_Storage", "dtype key")
 _Tensor = collections.namedtuple("_Tensor", "storage offset shape strides")
@@ -37,62 +41,99 @@ def read_torch_file(path):
 
     Args:
         path: str or Path. A checkpoint that holds a dictionary of tensors (a `state_dict`), or a dictionary
-            with one under "state_dict" or "model".
+            with one under "state_dict" or "model"; what else is in there, such as an optimizer's state, is
+            not read.
 
     Returns:
-        dict of str to array, in the file's order and dtypes.
+        dict of str to array, in the file's order and dtypes, bfloat16 as float32. Tensors that share memory
+        in the file share it here.
 
     Raises:
-        ValueError: not such a file, or one whose pickle asks for anything but tensors.
+        ValueError: not such a file, or one whose pickle asks for anything but tensors and plain values.
     """
     path = Path(path)
     if not path.is_file():
         raise bad_argument("path", "a checkpoint file that exists", str(path))
+    read = _read_zip if zipfile.is_zipfile(path) else _read_pickles
     try:
-        tree, storages = _read_zip(path) if zipfile.is_zipfile(path) else _read_pickles(path)
-    except (pickle.UnpicklingError, EOFError, KeyError, IndexError, AttributeError, TypeError) as error:
+        return read(path)
+    except (
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        EOFError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        TypeError,
+        OverflowError,
+    ) as error:
         raise ValueError(
             f"{path} cannot be read as a PyTorch checkpoint of tensors: {error}. "
             "Save the weights alone, torch.save(model.state_dict(), path), and read that file."
         ) from error
-    for name in ("state_dict", "model"):
-        if isinstance(tree, dict) and isinstance(tree.get(name), dict):
-            tree = tree[name]
-    if not isinstance(tree, dict) or not all(isinstance(value, _Tensor) for value in tree.values()):
-        raise ValueError(f"{path} does not hold a dictionary of tensors. Save model.state_dict() instead.")
-    return {name: _array(tensor, storages) for name, tensor in tree.items()}
+
+
+class _Unread:
+    """Stands for an object that checkpoints carry beside the weights; keeps nothing and does nothing."""
+
+    def __init__(self, *_):
+        pass
+
+
+# What the pickles may name. None of these does anything but hold values.
+_GLOBALS = {
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("collections", "Counter"): collections.Counter,  # milestones of a learning rate schedule
+    ("torch._utils", "_rebuild_tensor_v2"): lambda *parts: _Tensor(*parts[:4]),
+    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+    ("torch", "Size"): tuple,
+    ("torch", "device"): _Unread,
+    ("argparse", "Namespace"): _Unread,  # torchvision's training scripts save their options
+    **{("torch", name): dtype for name, dtype in _DTYPES.items()},
+}
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Builds dictionaries and tensors; any other global in the pickle is an error."""
+    """Builds dictionaries and tensors; any other global in the pickle is an error.
+
+    Attributes:
+        dtypes: dict of str to str. The type of every storage that was referred to, by its key.
+    """
+
+    def __init__(self, file):
+        super().__init__(file)
+        self.dtypes = {}
 
     def find_class(self, module, name):
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda storage, offset, shape, strides, *_: _Tensor(storage, offset, shape, strides)
-        if (module, name) == ("torch._utils", "_rebuild_parameter"):
-            return lambda tensor, *_: tensor
-        if module == "torch" and name in _DTYPES:
-            return _DTYPES[name]
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not a tensor")
+        try:
+            return _GLOBALS[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not a tensor") from None
 
     def persistent_load(self, key):
         kind, dtype, storage_key = key[:3]
-        if kind != "storage" or not isinstance(dtype, str):
+        if kind != "storage" or dtype not in _DTYPES.values():
             raise pickle.UnpicklingError(f"it refers to {kind!r}, which is not a tensor")
+        self.dtypes[str(storage_key)] = dtype
         return _Storage(dtype, str(storage_key))
 
 
 def _read_zip(path):
     with zipfile.ZipFile(path) as archive:
-        root = next(name for name in archive.namelist() if name.endswith("/data.pkl")).removesuffix(
-            "data.pkl"
-        )
-        tree = _TensorUnpickler(io.BytesIO(archive.read(f"{root}data.pkl"))).load()
-        folder = f"{root}data/"
-        names = [name for name in archive.namelist() if name.startswith(folder)]
-        return tree, {name.removeprefix(folder): archive.read(name) for name in names}
+        names = set(archive.namelist())
+        root = next((name[: -len("data.pkl")] for name in names if name.endswith("/data.pkl")), None)
+        if root is None:
+            raise pickle.UnpicklingError("it is a zip archive of something else")
+        if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
+            raise pickle.UnpicklingError("it was written on a big-endian machine")
+        with archive.open(f"{root}data.pkl") as file:
+            tensors = _state_dict(_TensorUnpickler(file).load())
+        storages = {}
+        for key in {tensor.storage.key for tensor in tensors.values()}:
+            member = archive.getinfo(f"{root}data/{key}")
+            with archive.open(member) as file:
+                storages[key] = _fill(file, member.file_size)
+    return {name: _array(tensor, storages) for name, tensor in tensors.items()}
 
 
 def _read_pickles(path):
@@ -101,35 +142,66 @@ def _read_pickles(path):
             raise pickle.UnpicklingError("it does not begin as one")
         _TensorUnpickler(file).load()  # protocol
         system = _TensorUnpickler(file).load()
-        tree = _TensorUnpickler(file).load()
-        keys = [str(key) for key in _TensorUnpickler(file).load()]
         if not system.get("little_endian", True):
             raise pickle.UnpicklingError("it was written on a big-endian machine")
-        sizes = {tensor.storage.key: np.dtype(tensor.storage.dtype).itemsize for tensor in _tensors(tree)}
+        unpickler = _TensorUnpickler(file)
+        tensors = _state_dict(unpickler.load())
+        wanted = {tensor.storage.key for tensor in tensors.values()}
+        keys = [str(key) for key in _TensorUnpickler(file).load()]
         storages = {}
         for key in keys:
-            count = int.from_bytes(file.read(8), "little")
-            storages[key] = file.read(count * sizes[key])
-        return tree, storages
+            size = int.from_bytes(file.read(8), "little") * _stored_dtype(unpickler.dtypes[key]).itemsize
+            # Before memory is taken for it: in a damaged file the count may be anything.
+            if size > os.fstat(file.fileno()).st_size - file.tell():
+                raise EOFError("it ends too early")
+            if key in wanted:
+                storages[key] = _fill(file, size)
+            else:
+                file.seek(size, os.SEEK_CUR)
+    return {name: _array(tensor, storages) for name, tensor in tensors.items()}
 
 
-def _tensors(tree):
-    if isinstance(tree, _Tensor):
-        yield tree
-    elif isinstance(tree, dict):
-        for value in tree.values():
-            yield from _tensors(value)
+def _state_dict(tree):
+    """The dictionary of tensors in what a checkpoint holds."""
+    for name in ("state_dict", "model"):
+        if isinstance(tree, dict) and isinstance(tree.get(name), dict):
+            tree = tree[name]
+    if not isinstance(tree, dict) or not all(isinstance(value, _Tensor) for value in tree.values()):
+        raise pickle.UnpicklingError("it does not hold a dictionary of tensors")
+    return tree
+
+
+def _fill(file, size):
+    """The next `size` bytes as an array that can be written to, without a second copy of them."""
+    storage = np.empty(size, "uint8")
+    position = 0
+    while position < size:
+        # In parts: a file inside a zip archive makes bytes of what it is asked for, then copies them.
+        count = file.readinto(memoryview(storage)[position : position + _PART])
+        if not count:
+            raise EOFError("it ends too early")
+        position += count
+    return storage
+
+
+def _stored_dtype(dtype):
+    return np.dtype("<u2" if dtype == "bfloat16" else dtype)
 
 
 def _array(tensor, storages):
-    values = np.frombuffer(storages[tensor.storage.key], tensor.storage.dtype)
+    dtype = _stored_dtype(tensor.storage.dtype)
+    if 0 in tensor.shape:
+        return np.zeros(tensor.shape, "float32" if tensor.storage.dtype == "bfloat16" else dtype)
+    values = storages[tensor.storage.key]
+    values = values[: len(values) // dtype.itemsize * dtype.itemsize].view(dtype)
     # The last element that the strides reach must be inside: as_strided itself does not look.
     last = tensor.offset + sum(
         (size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True)
     )
-    if 0 in tensor.shape:
-        return np.zeros(tensor.shape, tensor.storage.dtype)
-    if tensor.offset < 0 or min(tensor.strides, default=0) < 0 or last >= len(values):
+    if min((tensor.offset, *tensor.shape, *tensor.strides)) < 0 or last >= len(values):
         raise ValueError("A tensor of the checkpoint reaches beyond its storage: the file is damaged.")
-    strides = [stride * values.itemsize for stride in tensor.strides]
-    return np.lib.stride_tricks.as_strided(values[tensor.offset :], tensor.shape, strides).copy()
+    strides = [stride * dtype.itemsize for stride in tensor.strides]
+    array = np.lib.stride_tricks.as_strided(values[tensor.offset :], tensor.shape, strides)
+    if tensor.storage.dtype == "bfloat16":
+        return np.asarray(array.astype("uint32") << 16).view("float32")
+    return array

@@ -182,7 +182,9 @@ def test_weights_of_a_file_start_a_training(tmp_path):
 
 
 @pytest.mark.tf_only
-@pytest.mark.parametrize("command", ["", "train unet", "evaluate", "predict", "export", "check-data", "demo"])
+@pytest.mark.parametrize(
+    "command", ["", "train unet", "evaluate", "predict", "export", "import-weights", "check-data", "demo"]
+)
 def test_help_shows_examples(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*command.split(), "--help"])

@@ -26,6 +26,18 @@ def test_reloads(tmp_path):
     assert_reloads_equal(model, pixels(2, 5, 7, 3), tmp_path)
 
 
+def test_a_file_of_weights_brings_its_own_numbers(tmp_path):
+    """What a network was trained on is known from its weights alone, however the next one was built."""
+    images = keras.Input((None, None, 3))
+    trained = keras.Model(images, ColorAffine(MATRIX, OFFSET)(images))
+    trained.save_weights(tmp_path / "model.weights.h5")
+    other = keras.Model(images, ColorAffine(np.eye(3).tolist(), [0.0] * 3)(images))
+    other.load_weights(tmp_path / "model.weights.h5")
+    image = pixels(1, 4, 4, 3)
+    np.testing.assert_array_equal(other.predict(image, verbose=0), trained.predict(image, verbose=0))
+    assert other.trainable_weights == []
+
+
 def test_errors():
     with pytest.raises(ValueError, match=r"`matrix` must be square"):
         ColorAffine([[1.0, 2.0]], [0.0])

@@ -1,7 +1,9 @@
 """Checkpoints written by PyTorch itself, in both of its layouts, and by people who mean harm."""
 
+import argparse
 import io
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -38,6 +40,62 @@ def test_reads_what_torch_wrote(tensors, zipped, key, tmp_path):
         expected = tensors[name].numpy()
         assert array.dtype == expected.dtype
         np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_bfloat16_comes_as_float32(zipped, tmp_path):
+    values = torch.tensor([[1.0, -2.5, 3.140625], [0.0, 1e30, torch.inf]], dtype=torch.bfloat16)
+    path = tmp_path / "weights.pth"
+    torch.save({"a": values.T, "b": values[0, 1]}, path, _use_new_zipfile_serialization=zipped)
+    arrays = read_torch_file(path)
+    assert arrays["a"].dtype == arrays["b"].dtype == "float32"
+    np.testing.assert_array_equal(arrays["a"], values.float().numpy().T)
+    np.testing.assert_array_equal(arrays["b"], -2.5)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_arrays_are_views_of_what_was_read_and_can_be_written(tensors, zipped, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(tensors, path, _use_new_zipfile_serialization=zipped)
+    arrays = read_torch_file(path)
+    assert all(array.flags.writeable for array in arrays.values())
+    assert np.shares_memory(arrays["conv.weight"], arrays["part"])
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_skips_what_is_beside_the_weights(tensors, zipped, tmp_path):
+    path = tmp_path / "weights.pth"
+    everything = {
+        "optimizer": {"state": [{"momentum": torch.ones(3)}]},
+        "args": argparse.Namespace(rate=0.1),
+        "model": tensors,
+        "last": [torch.zeros(2, 2)],
+    }
+    torch.save(everything, path, _use_new_zipfile_serialization=zipped)
+    arrays = read_torch_file(path)
+    assert list(arrays) == list(tensors)
+    np.testing.assert_array_equal(arrays["half"], tensors["half"].numpy())
+
+
+def test_refuses_other_zip_archives(tmp_path):
+    path = tmp_path / "weights.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "no tensors")
+    with pytest.raises(ValueError, match="zip archive of something else"):
+        read_torch_file(path)
+    torch.save(torch.nn.Linear(2, 2), path)
+    with pytest.raises(ValueError, match="asks for torch.nn.modules.linear.Linear"):
+        read_torch_file(path)
+
+
+def test_refuses_a_big_endian_file(tensors, tmp_path):
+    path, other = tmp_path / "weights.pth", tmp_path / "other.pth"
+    torch.save(tensors, path)
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(other, "w") as copy:
+        for name in archive.namelist():
+            copy.writestr(name, b"big" if name.endswith("byteorder") else archive.read(name))
+    with pytest.raises(ValueError, match="big-endian"):
+        read_torch_file(other)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

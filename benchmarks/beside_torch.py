@@ -1,0 +1,84 @@
+"""A semantic model beside its peer in PyTorch: training step and predict, in the same process and rounds."""
+
+import keras
+import torch
+
+from benchmarks.timing import interleaved_medians, processor_name
+from keras_seg import losses
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+
+
+def compare(name, build, build_peer, images, masks, precision, repeats):
+    """Time both models and print a line each for the training step and predict.
+
+    Args:
+        name: str. The network, for the table.
+        build: callable to a keras.Model; called under the precision's policy.
+        build_peer: callable to a torch.nn.Module from NCHW images to NCHW logits.
+        images: array (N, H, W, 3), float32, 0..255.
+        masks: array (N, H, W), int32.
+        precision: "float32" or "bfloat16".
+        repeats: int. Timed rounds.
+
+    Returns:
+        list of dicts, one for each work.
+    """
+    ours = _keras_functions(build, precision, images, masks)
+    theirs = _torch_functions(build_peer(), precision, images, masks)
+    rows = []
+    for work in ours:
+        times = interleaved_medians({"keras_seg": ours[work], "torch": theirs[work]}, repeats)
+        row = {
+            "network": name,
+            "work": work,
+            "precision": precision,
+            "backend": keras.backend.backend(),
+            "images": list(images.shape),
+            "processor": processor_name(),
+            "keras_seg_seconds": times["keras_seg"],
+            "torch_seconds": times["torch"],
+            "ratio": times["keras_seg"] / times["torch"],
+        }
+        rows.append(row)
+        print(
+            f"{name:20} {work:14} {precision:9} keras_seg ({row['backend']}) {row['keras_seg_seconds']:.3f} s"
+            f"   torch {row['torch_seconds']:.3f} s   ratio {row['ratio']:.2f}",
+            flush=True,
+        )
+    return rows
+
+
+def _keras_functions(build, precision, images, masks):
+    keras.config.set_dtype_policy(POLICIES[precision])
+    model = build()
+    # XLA pays on accelerators, and is all that JAX has; TensorFlow's own kernels are faster on a CPU.
+    jit = "auto" if keras.backend.backend() == "jax" else False
+    model.compile(keras.optimizers.Adam(1e-4), losses.CrossEntropy(), jit_compile=jit)
+    return {
+        "training step": lambda: model.train_on_batch(images, masks),
+        "predict": lambda: model.predict_on_batch(images),
+    }
+
+
+def _torch_functions(model, precision, images, masks):
+    model = model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-4)
+    inputs = torch.tensor(images).permute(0, 3, 1, 2)  # of channels_last strides as it is
+    targets = torch.tensor(masks).long()
+    autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+    def training_step():
+        model.train()
+        optimizer.zero_grad()
+        with autocast:
+            logits = model(inputs)
+        torch.nn.functional.cross_entropy(logits.float(), targets).backward()
+        optimizer.step()
+
+    def predict():
+        model.eval()
+        with torch.inference_mode(), autocast:
+            model(inputs).float().numpy()
+
+    return {"training step": training_step, "predict": predict}

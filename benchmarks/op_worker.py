@@ -1,0 +1,306 @@
+"""One process of `benchmarks.ops`: it builds, checks, times or measures an op when it is asked to.
+
+    python -m benchmarks.op_worker tensorflow|jax|torch|peer
+
+Keras has one backend per process, and two of them in one process disturb each other's threads. So each
+backend is a process of its own that stays up, and the parent asks one of them at a time: requests and replies
+are lines of JSON on standard input and output.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import sys
+import time
+
+import numpy as np
+
+from benchmarks.op_cases import BACKWARD, CASES, MEMORY_CASE, agrees, arrays_of, least_bytes
+
+MODES = {"tensorflow": ("graph", "xla"), "jax": ("jit",), "torch": ("eager",)}
+# A turn repeats short calls up to this many seconds, for a clock and a scheduler that are not exact.
+TURN = 0.05
+
+
+class KerasOps:
+    """Builds compiled functions of `keras_seg.ops` on the backend of this process."""
+
+    def __init__(self):
+        import keras
+
+        from keras_seg import ops
+
+        self.keras, self.ops, self.backend = keras, ops, keras.backend.backend()
+        build = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[self.backend]
+        self._compile, self._facts = build()
+
+    def describe(self):
+        return {"packages": f"keras {self.keras.__version__}, {self._facts['package']}", **self._facts}
+
+    def function(self, name, case, arrays, work, dtype="float32", mode=None, form="default"):
+        """A function that runs the op once and waits for it, and None for the layout, which is channels last.
+
+        The function returns the outputs and the gradients to the features, both as sequences.
+        """
+        tensors = {
+            key: self._tensor(array, dtype if key in (*case.features, "upstream") else None)
+            for key, array in arrays.items()
+        }
+
+        def call(**inputs):
+            outputs = case.call(self.ops, **inputs)
+            return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
+
+        compiled = self._compile(call, tensors, case.features, work, mode)
+
+        def in_form():
+            with self.ops.portable(form == "portable"):  # around the gradient's trace too, which chooses anew
+                return compiled()
+
+        return in_form, None
+
+    def arrays(self, outputs):
+        """Results as NumPy arrays, floats as float32."""
+        return [self._array(x) for x in outputs]
+
+    def _array(self, x):
+        if "float" in self.keras.backend.standardize_dtype(x.dtype):
+            x = self.keras.ops.cast(x, "float32")
+        return self.keras.ops.convert_to_numpy(x)
+
+    def _tensor(self, array, dtype):
+        tensor = self.keras.ops.convert_to_tensor(array)
+        return self.keras.ops.cast(tensor, dtype) if dtype else tensor
+
+
+def _tensorflow():
+    import tensorflow as tf
+
+    def compiled(call, tensors, features, work, mode):
+        inputs = {key: value for key, value in tensors.items() if key != "upstream"}
+
+        def run(inputs, upstream):
+            if work != BACKWARD:
+                return call(**inputs), ()
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                watched = [inputs[name] for name in features]
+                tape.watch(watched)
+                outputs = call(**inputs)
+            return outputs, tape.gradient(outputs[0], watched, upstream)
+
+        # Inputs are arguments: an op of captured constants would be computed once, by the graph optimizer.
+        graph = tf.function(run, jit_compile=mode == "xla", autograph=False)
+
+        def run_and_wait():
+            result = graph(inputs, tensors.get("upstream"))
+            if accelerators:  # on the CPU a call returns when its results are there
+                tf.test.experimental.sync_devices()
+            return result
+
+        return run_and_wait
+
+    accelerators = [
+        tf.config.experimental.get_device_details(device).get("device_name", device.name)
+        for device in tf.config.list_physical_devices("GPU")
+    ]
+    return compiled, {
+        "package": f"tensorflow {tf.__version__}",
+        "device": accelerators[0] if accelerators else "cpu",
+        "threads": tf.config.threading.get_intra_op_parallelism_threads() or _cores(),
+    }
+
+
+def _jax():
+    import jax
+
+    def compiled(call, tensors, features, work, mode):
+        inputs = {key: value for key, value in tensors.items() if key != "upstream"}
+
+        @jax.jit
+        def run(inputs, upstream):
+            if work != BACKWARD:
+                return call(**inputs), ()
+
+            def of_features(*values):
+                outputs = call(**{**inputs, **dict(zip(features, values, strict=True))})
+                return outputs[0], outputs
+
+            watched = [inputs[name] for name in features]
+            _, pull_back, outputs = jax.vjp(of_features, *watched, has_aux=True)
+            return outputs, pull_back(upstream)
+
+        return lambda: jax.block_until_ready(run(inputs, tensors.get("upstream")))
+
+    device = jax.devices()[0]
+    return compiled, {
+        "package": f"jax {jax.__version__}",
+        "device": "cpu" if device.platform == "cpu" else device.device_kind,
+        "threads": _cores(),
+    }
+
+
+def _torch():
+    import torch
+
+    cuda = torch.cuda.is_available()
+
+    def compiled(call, tensors, features, work, mode):
+        inputs = {key: value for key, value in tensors.items() if key != "upstream"}
+        watched = [inputs[name].requires_grad_(work == BACKWARD) for name in features]
+
+        def run():
+            if work == BACKWARD:
+                outputs = call(**inputs)
+                return outputs, torch.autograd.grad(outputs[0], watched, tensors["upstream"])
+            with torch.no_grad():
+                return call(**inputs), ()
+
+        def run_and_wait():
+            result = run()
+            if cuda:
+                torch.cuda.synchronize()
+            return result
+
+        return run_and_wait
+
+    return compiled, {
+        "package": f"torch {torch.__version__}",
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "threads": torch.get_num_threads(),
+    }
+
+
+class Worker:
+    """Answers requests. Each method named like a request takes its fields and returns the reply."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.cells = {}
+
+    def describe(self):
+        return self.engine.describe()
+
+    def answer(self, op, dtype, work, quick, path):
+        """Write what the op gives in float32, for the other workers to check themselves against."""
+        case = CASES[op]
+        function, _ = self.engine.function(op, case, arrays_of(case, dtype, quick), work)
+        outputs, gradients = function()
+        with open(path, "wb") as file:
+            results = {"outputs": self.engine.arrays(outputs), "gradients": self.engine.arrays(gradients)}
+            named = {f"{key}{i}": value for key, values in results.items() for i, value in enumerate(values)}
+            np.savez(file, **named)
+        return {}
+
+    def prepare(self, cell, op, dtype, work, quick, mode=None, form=None, expected=None):
+        """Build and run an op, compare it with what is expected, and keep it for `turn`."""
+        case = CASES[op]
+        arrays = arrays_of(case, dtype, quick)
+        started = time.perf_counter()
+        function, layout = self.engine.function(op, case, arrays, work, dtype, mode=mode, form=form)
+        outputs, gradients = function()
+        reply = {"layout": layout, "first_call_seconds": time.perf_counter() - started}
+        results = self.engine.arrays(outputs), self.engine.arrays(gradients)
+        reply["bytes"] = least_bytes(case, work, arrays, *results, dtype)
+        if expected:
+            reply["agrees"], reply["error"] = agrees(case, sum(results, []), _read(expected), dtype)
+        del outputs, gradients
+        self.cells[cell] = function, _seconds(function)
+        return reply
+
+    def turn(self, cell):
+        """Seconds of one call, the mean of a few where calls are short."""
+        function, expected = self.cells[cell]
+        calls = max(1, min(50, int(TURN / expected)))
+        if calls > 1:
+            function()  # after the others' work nothing of this one's is in the caches
+        return {"seconds": _seconds(function, calls)}
+
+    def forget(self):
+        self.cells.clear()
+        gc.collect()
+        return {}
+
+    def copy_rate(self):
+        return {"bytes_per_second": self.engine.copy_bytes_per_second()}
+
+    def memory(self, quick, mode=None, form=None):
+        """Peak bytes of the first call, compilation included, beyond what the process held with its inputs.
+
+        The first call, because some allocators keep what it freed, which hides the needs of the next. A small
+        call before it loads the libraries.
+        """
+        settings = {"work": "forward", "mode": mode, "form": form}
+        self.engine.function("roi_align", MEMORY_CASE, arrays_of(MEMORY_CASE, "float32", True), **settings)[
+            0
+        ]()
+        arrays = arrays_of(MEMORY_CASE, "float32", quick)
+        function, _ = self.engine.function("roi_align", MEMORY_CASE, arrays, **settings)
+        gc.collect()
+        held = _restart_peak()
+        outputs, _ = function()
+        peak = _status("VmHWM") - held
+        return {"output_bytes": sum(x.nbytes for x in self.engine.arrays(outputs)), "peak_bytes": peak}
+
+
+def _read(path):
+    """The arrays of `answer`, outputs before gradients."""
+    with np.load(path) as file:
+        return [file[key] for prefix in ("outputs", "gradients") for key in file if key.startswith(prefix)]
+
+
+def _seconds(function, calls=1):
+    started = time.perf_counter()
+    for _ in range(calls):
+        function()
+    return (time.perf_counter() - started) / calls
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _restart_peak():
+    """Make the kernel's high-water mark of this process start from now, and return what is held now."""
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    return _status("VmRSS")
+
+
+def _status(field):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
+
+
+def _replies():
+    """Standard output for replies alone; what libraries print there goes to standard error."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return replies
+
+
+def main():
+    replies = _replies()
+    try:
+        if sys.argv[1] == "peer":
+            from benchmarks.torch_ops import TorchOps as engine
+        else:
+            engine = KerasOps
+        worker = Worker(engine())
+    except ImportError as error:
+        print(json.dumps({"missing": str(error)}), file=replies, flush=True)
+        return
+    print(json.dumps({"ready": True}), file=replies, flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            reply = getattr(worker, request.pop("do"))(**request)
+        except Exception as error:  # an op's error is its result: the next one is still to be timed
+            message = " ".join(str(error).split())[:300]
+            reply = {"failed": f"{type(error).__name__}: {message}"}
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps(reply), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""`keras-seg import-weights NAME FILE`: a checkpoint of torchvision in, a model file out."""
+
+import argparse
+from pathlib import Path
+
+from keras_seg.cli.options import add_command
+
+_EXAMPLES = (
+    "keras-seg import-weights fcn_resnet50 fcn_resnet50_coco-1167a1af.pth --out fcn.keras",
+    "keras-seg import-weights resnet50 fine-tuned.safetensors --out resnet50.keras",
+    "keras-seg import-weights vgg16 vgg16-397923af.pth --input-shape any any 1    # grey images",
+    "keras-seg predict fcn.keras photos/ --out predictions --overlay",
+)
+
+_NEXT = {
+    "classifier": "a dense classifier: a score vector per 224x224 window, 32 pixels apart. In Python:\n"
+    "              keras.saving.load_model({out!r}).predict(images)\n"
+    "            To segment, load the checkpoint into the encoder of a network and train that:\n"
+    '              keras_seg.weights.load_encoder(keras_seg.fcn(21, backbone="{name}"), "{name}", {file!r})',
+    "semantic": "keras-seg predict {out} IMAGES... --out predictions --overlay\n"
+    "            keras-seg export {out} served/{name}",
+}
+
+
+def add_parser(commands):
+    from keras_seg.weights import names
+
+    parser = add_command(
+        commands, "import-weights", "turn a checkpoint of torchvision into a model file", _EXAMPLES, run
+    )
+    parser.add_argument(
+        "name", metavar="NAME", choices=names(), help=f"torchvision's network: {', '.join(names())}"
+    )
+    parser.add_argument("file", metavar="FILE", help=".pth, .pt or .safetensors file with its state_dict")
+    parser.add_argument("--out", metavar="MODEL", help="model file to write; NAME.keras if not given")
+    parser.add_argument(
+        "--input-shape",
+        nargs=3,
+        type=_side,
+        metavar=("H", "W", "C"),
+        help='pixels and channels, "any" for a free side; any size and 3 channels if not given',
+    )
+    parser.add_argument(
+        "--transform-input",
+        action=argparse.BooleanOptionalAction,
+        help="of googlenet: trained on x / 127.5 - 1, as torchvision's own file, which is recognized",
+    )
+
+
+def run(arguments):
+    from keras_seg.utils.atomic import atomic_file
+    from keras_seg.weights import from_torchvision
+    from keras_seg.weights.catalog import architecture
+
+    out = Path(arguments.out or f"{arguments.name}.keras")
+    if out.suffix != ".keras":
+        raise ValueError(f"--out must end in .keras. Received: {out}.")
+    if out.exists():
+        raise FileExistsError(f"{out} exists already. Choose another --out, or move that file away.")
+    model, report = from_torchvision(
+        arguments.name,
+        arguments.file,
+        tuple(arguments.input_shape or (None, None, 3)),
+        transform_input=arguments.transform_input,
+        return_report=True,
+    )
+    with atomic_file(out) as temporary:
+        model.save(temporary)
+    advice = _NEXT[architecture(arguments.name).task]
+    advice = advice.format(out=str(out), name=arguments.name, file=arguments.file)
+    sizes = f"{_shape(model.input_shape)} to {_shape(model.output_shape)}"
+    print(f"{report}\nmodel       {out}, {out.stat().st_size / 1e6:.1f} MB: {sizes}\nnext        {advice}")
+
+
+def _side(text):
+    """Parse a number of pixels or channels, or "any"."""
+    if text == "any":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is no size: write a number of pixels, or "any"')
+    return int(text)
+
+
+def _shape(shape):
+    return " x ".join("any" if side is None else str(side) for side in shape[1:])

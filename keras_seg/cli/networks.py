@@ -1,0 +1,139 @@
+"""What `keras-seg train` can train: each network's options, and how they become a model."""
+
+import argparse
+import dataclasses
+import importlib
+from collections.abc import Callable
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """One network of the library, as the command line knows it.
+
+    Attributes:
+        name: str. What the user types, and the builder's name in `keras_seg`.
+        summary: str, for the help.
+        add_options: callable that adds the builder's options to an argument group.
+        builder_options: tuple of the options that go to the builder as they are.
+        examples: tuple of str.
+    """
+
+    name: str
+    summary: str
+    add_options: Callable
+    builder_options: tuple
+    examples: tuple
+
+    def build(self, data, options, **changes):
+        """The network for a data source.
+
+        Args:
+            data: Source, which has the numbers of classes and channels.
+            options: dict of the command's options.
+            **changes: builder's arguments in place of the options'.
+        """
+        builder = getattr(importlib.import_module("keras_seg"), self.name)
+        arguments = {name: options[name] for name in self.builder_options} | changes
+        return builder(data.num_classes, (None, None, data.channels), **arguments)
+
+
+def _add_unet_options(group):
+    group.add_argument("--filters", type=int, default=64, help="channels at full resolution")
+    group.add_argument("--depth", type=int, default=4, help="how often the size is halved")
+    group.add_argument("--padding", choices=("same", "valid"), default="same", help="valid is the paper's")
+    group.add_argument(
+        "--up", choices=("transpose", "bilinear"), default="transpose", help="how maps are doubled"
+    )
+    group.add_argument(
+        "--normalization", choices=("batch", "group", "instance", "layer"), help="none if not given"
+    )
+    group.add_argument("--dropout", type=float, default=0.5, help="rate at the end of the contracting path")
+    group.add_argument(
+        "--backbone", help="encoder in place of the paper's, as efficientnet_lite0 or ResNet50"
+    )
+    _add_weights(group)
+
+
+def _add_fcn_options(group):
+    group.add_argument(
+        "--variant",
+        choices=("32s", "16s", "8s", "dilated"),
+        default="8s",
+        help="stride of the finest scores; dilated is torchvision's",
+    )
+    group.add_argument("--backbone", default="vgg16", help="encoder, as vgg16, resnet50, efficientnet_lite0")
+    group.add_argument(
+        "--padding", choices=("same", "paper"), default="same", help="paper: 100 pixels and published crops"
+    )
+    group.add_argument(
+        "--at-once", action="store_true", help="scale the skips, to train all streams from the start"
+    )
+    group.add_argument(
+        "--learn-upsampling",
+        type=_learned,
+        default=False,
+        metavar="{yes,no,intermediate}",
+        help="upsampling kernels that are trained; no if not given",
+    )
+    _add_weights(group)
+    group.add_argument(
+        "--staged", action="store_true", help="train 32s, then 16s from it, then 8s from that; see --variant"
+    )
+    group.add_argument(
+        "--stage-epochs", type=int, nargs=3, metavar="N", help="epochs of each stage; --epochs if not given"
+    )
+    group.add_argument(
+        "--stage-rates",
+        type=float,
+        nargs=3,
+        default=(1.0, 0.1, 0.1),
+        metavar="F",
+        help="each stage's learning rate as a multiple of --learning-rate",
+    )
+    group.add_argument(
+        "--recipe", choices=("fcn-heavy",), help="published settings, which replace the options that they set"
+    )
+
+
+def _add_weights(group):
+    group.add_argument("--weights", help='"imagenet" for the backbone, or a .keras or .weights.h5 file')
+
+
+def _learned(text):
+    choices = {"yes": True, "no": False, "intermediate": "intermediate"}
+    if text not in choices:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(choices)}")
+    return choices[text]
+
+
+NETWORKS = (
+    Network(
+        "unet",
+        "train a U-Net",
+        _add_unet_options,
+        ("filters", "depth", "padding", "up", "normalization", "dropout", "backbone", "weights"),
+        (
+            "keras-seg train unet --data shapes:200 --val shapes:count=50,seed=1 --filters 16 --epochs 10",
+            "keras-seg train unet --data folder:my/data --crop 256x256 --augment default --out runs/mine",
+            "keras-seg train unet --data isbi:isbi2012#0:20 --val isbi:isbi2012#20:24 \\",
+            "    --pixel-weights border --augment microscopy --crop 256x256 --precision mixed_bfloat16",
+            "keras-seg train unet --data folder:my/data --backbone efficientnet_lite0 --weights imagenet \\",
+            "    --depth 5 --filters 16 --normalization batch",
+            "keras-seg train unet --resume --out runs/mine        # go on with a run that was stopped",
+            "tensorboard --logdir runs                            # curves and pictures in a browser",
+        ),
+    ),
+    Network(
+        "fcn",
+        "train an FCN",
+        _add_fcn_options,
+        ("variant", "backbone", "padding", "at_once", "learn_upsampling", "weights"),
+        (
+            "keras-seg train fcn --data folder:my/data --backbone resnet50 --staged --out runs/mine",
+            "keras-seg train fcn --data voc:VOC2012 --val voc:VOC2012,set=val --backbone vgg16 \\",
+            "    --weights imagenet --padding paper --staged --recipe fcn-heavy",
+            "keras-seg train fcn --data folder:my/data --variant dilated --backbone resnet50",
+            "keras-seg train fcn --staged --resume --out runs/mine    # go on with a run that was stopped",
+        ),
+    ),
+)

@@ -1,0 +1,186 @@
+"""The networks of torchvision that can be imported: how each is built here, and its layers' names there."""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable
+
+import keras
+
+from keras_seg.backbones import alex_net, google_net, resnet, vgg
+from keras_seg.backbones.preprocessing import mode_affine
+from keras_seg.layers.color_affine import ColorAffine
+from keras_seg.models.fcn import fcn
+from keras_seg.utils.validation import check_choice
+
+_COUNTER = "a counter of batches that Keras's batch normalization does without"
+_AUXILIARY = "an auxiliary head, which serves torchvision's training only"
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """One network of torchvision.
+
+    Attributes:
+        task: "classifier" or "semantic".
+        build: function (num_classes, input_shape) to a keras.Model that takes pixels 0..255.
+        rules: tuple of (pattern, template). A layer whose whole name matches `pattern` is the module that
+            `template` makes of the match, as in "layer1.0.conv1". The first that matches counts.
+        first: str. Path of the module that sees the image.
+        last: str. Path of the module that makes the scores.
+        head: str. Pattern of the modules that a network with this one as its encoder may lack.
+        extras: tuple of (pattern, str). Tensors that have no place here, and why.
+    """
+
+    task: str
+    build: Callable
+    rules: tuple
+    first: str
+    last: str
+    head: str
+    extras: tuple = ()
+
+    def path_of(self, layer_name):
+        """The path of a layer's module in torchvision, or None for a layer that is not this network's."""
+        for pattern, template in self.rules:
+            match = re.fullmatch(pattern, layer_name)
+            if match:
+                return match.expand(template)
+        return None
+
+    def is_head(self, path):
+        """Whether the module of this path is one that an encoder may lack."""
+        return re.fullmatch(self.head, path) is not None
+
+    def reason_unused(self, tensor_name):
+        """Why a tensor has no place here, or None if it should have one."""
+        for pattern, reason in (*self.extras, (r".*\.num_batches_tracked", _COUNTER)):
+            if re.fullmatch(pattern, tensor_name):
+                return reason
+        return None
+
+
+def names():
+    """The names of torchvision's networks that `from_torchvision` takes."""
+    return tuple(sorted(_ARCHITECTURES))
+
+
+def architecture(name):
+    """The Architecture of a name; raises a ValueError that lists the names if there is none."""
+    return _ARCHITECTURES[check_choice("name", name, names())]
+
+
+def _normalized(channels):
+    return mode_affine("torch", channels)
+
+
+def _classifier(network, num_classes, input_shape, affine=_normalized):
+    """A dense classifier behind its preprocessing, a function of the channels to (matrix, offset)."""
+    net = network(input_shape, include_top=True, num_classes=num_classes)
+    images = keras.Input(tuple(input_shape), name="images")
+    matrix, offset = affine(input_shape[2])
+    pixels = ColorAffine(matrix.tolist(), offset.tolist(), name="rescaling")(images)
+    return keras.Model(images, net(pixels), name=net.name)
+
+
+def _fcn(backbone, num_classes, input_shape):
+    return fcn(num_classes, input_shape, variant="dilated", backbone=backbone, name=f"fcn_{backbone}")
+
+
+def _resnet(network):
+    return Architecture(
+        task="classifier",
+        build=functools.partial(_classifier, network),
+        rules=_RESNET_RULES,
+        first="conv1",
+        last="fc",
+        head="fc",
+    )
+
+
+def _fcn_resnet(backbone):
+    trunk = tuple((pattern, f"backbone.{path}") for pattern, path in _RESNET_RULES if pattern != "fc")
+    return Architecture(
+        task="semantic",
+        build=functools.partial(_fcn, backbone),
+        rules=(*trunk, (r"classifier_(\d)", r"classifier.\1")),
+        first="backbone.conv1",
+        last="classifier.4",
+        head=r"classifier\..*",
+        extras=((r"aux_classifier\..*", _AUXILIARY),),
+    )
+
+
+_RESNET_RULES = (
+    (r"conv1|bn1", r"\g<0>"),
+    (r"layer(\d)_(\d+)_downsample_([01])", r"layer\1.\2.downsample.\3"),
+    (r"layer(\d)_(\d+)_((conv|bn)\d)", r"layer\1.\2.\3"),
+    ("fc", "fc"),
+)
+
+_ALEXNET = Architecture(
+    task="classifier",
+    build=functools.partial(_classifier, alex_net.alexnet),
+    # The numbers of `features` and `classifier` count ReLUs, pools and dropouts too.
+    rules=(
+        *((f"conv{index + 1}", f"features.{number}") for index, number in enumerate((0, 3, 6, 8, 10))),
+        *((f"fc{index + 6}", f"classifier.{number}") for index, number in enumerate((1, 4, 6))),
+    ),
+    first="features.0",
+    last="classifier.6",
+    head=r"classifier\.\d",
+)
+
+_GOOGLENET = Architecture(
+    task="classifier",
+    build=functools.partial(_classifier, google_net.googlenet),
+    rules=(
+        (r"(conv[123])_(conv|bn)", r"\1.\2"),
+        (r"(inception\d[a-e])_(branch1)_(conv|bn)", r"\1.\2.\3"),
+        (r"(inception\d[a-e])_(branch\d)_(\d)_(conv|bn)", r"\1.\2.\3.\4"),
+        ("fc", "fc"),
+    ),
+    first="conv1.conv",
+    last="fc",
+    head="fc",
+    extras=((r"aux[12]\..*", _AUXILIARY),),
+)
+
+_VGG16_CONVOLUTIONS = {
+    "conv1_1": 0,
+    "conv1_2": 2,
+    "conv2_1": 5,
+    "conv2_2": 7,
+    "conv3_1": 10,
+    "conv3_2": 12,
+    "conv3_3": 14,
+    "conv4_1": 17,
+    "conv4_2": 19,
+    "conv4_3": 21,
+    "conv5_1": 24,
+    "conv5_2": 26,
+    "conv5_3": 28,
+}
+_VGG16 = Architecture(
+    task="classifier",
+    build=functools.partial(_classifier, vgg.vgg16),
+    rules=(
+        *((name, f"features.{number}") for name, number in _VGG16_CONVOLUTIONS.items()),
+        *((f"fc{index + 6}", f"classifier.{number}") for index, number in enumerate((0, 3, 6))),
+    ),
+    first="features.0",
+    last="classifier.6",
+    head=r"classifier\.\d",
+)
+
+_ARCHITECTURES = {
+    "alexnet": _ALEXNET,
+    "fcn_resnet50": _fcn_resnet("resnet50"),
+    "fcn_resnet101": _fcn_resnet("resnet101"),
+    "googlenet": _GOOGLENET,
+    "resnet18": _resnet(resnet.resnet18),
+    "resnet34": _resnet(resnet.resnet34),
+    "resnet50": _resnet(resnet.resnet50),
+    "resnet101": _resnet(resnet.resnet101),
+    "vgg16": _VGG16,
+}

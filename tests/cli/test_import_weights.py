@@ -1,0 +1,77 @@
+"""`keras-seg import-weights`: a file of PyTorch in, a model file and a report out."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_seg.cli.main import main
+from tests.harness import pixels
+
+pytestmark = pytest.mark.tf_only
+torch = pytest.importorskip("torch")
+from tests.weights.torch_resnet import normalized, random_resnet18  # noqa: E402, needs torch
+
+
+@pytest.fixture(scope="module")
+def network():
+    return random_resnet18(num_classes=3)
+
+
+@pytest.fixture
+def checkpoint(network, tmp_path):
+    path = tmp_path / "mine.pth"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def test_writes_a_model_and_says_what_went_where(network, checkpoint, tmp_path, capsys):
+    out = tmp_path / "models" / "mine.keras"
+    assert main(["import-weights", "resnet18", str(checkpoint), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "resnet18 from mine.pth" in said
+    assert "102 tensors into 41 layers: 11,178,051 parameters and 9,600 batch statistics" in said
+    assert "any x any x 3 to any x any x 3" in said
+    assert "load_encoder" in said
+    images = pixels(1, 224, 224, 3)
+    with torch.no_grad():
+        expected = network(normalized(images)).numpy()
+    received = keras.saving.load_model(out).predict(images, verbose=0)[:, 0, 0]
+    np.testing.assert_allclose(received, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_input_shape(checkpoint, tmp_path):
+    out = tmp_path / "grey.keras"
+    command = ["import-weights", "resnet18", str(checkpoint), "--out", str(out)]
+    assert main([*command, "--input-shape", "224", "any", "1"]) == 0
+    assert keras.saving.load_model(out).input_shape == (None, 224, None, 1)
+
+
+class TestErrors:
+    def check(self, capsys, command, message):
+        assert main(["import-weights", *map(str, command)]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert "Traceback" not in error
+
+    def test_another_network(self, capsys, checkpoint, tmp_path):
+        self.check(capsys, ["resnet34", checkpoint, "--out", tmp_path / "m.keras"], "does not fit resnet34")
+        assert not list(tmp_path.glob("*.keras"))
+
+    def test_a_model_is_not_overwritten(self, capsys, checkpoint, tmp_path):
+        (tmp_path / "m.keras").write_bytes(b"trained")
+        self.check(capsys, ["resnet18", checkpoint, "--out", tmp_path / "m.keras"], "exists already")
+        assert (tmp_path / "m.keras").read_bytes() == b"trained"
+
+    def test_names_of_files(self, capsys, checkpoint, tmp_path):
+        self.check(capsys, ["resnet18", checkpoint, "--out", tmp_path / "m.h5"], "must end in .keras")
+        self.check(capsys, ["resnet18", tmp_path / "no.pth", "--out", tmp_path / "m.keras"], "that exists")
+
+    def test_unknown_network(self, capsys, checkpoint):
+        with pytest.raises(SystemExit):
+            main(["import-weights", "resnet19", str(checkpoint)])
+        assert "resnet18" in capsys.readouterr().err
+
+    def test_a_size_that_is_none(self, capsys, checkpoint):
+        with pytest.raises(SystemExit):
+            main(["import-weights", "resnet18", str(checkpoint), "--input-shape", "0", "any", "3"])
+        assert 'or "any"' in capsys.readouterr().err

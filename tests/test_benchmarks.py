@@ -1,0 +1,68 @@
+"""The benchmark of the ops runs and writes what it measured; its check of the results can fail."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.op_cases import BACKWARD, CASES, FORWARD, agrees, arrays_of, least_bytes
+
+pytestmark = pytest.mark.tf_only
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_ops_runs_and_writes_json(tmp_path):
+    out = tmp_path / "ops.json"
+    command = [sys.executable, "-m", "benchmarks.ops", "--quick", "--repeats", "1", "--out", str(out)]
+    command += ["--ops", "nms", "--backends", "tensorflow", "--forms", "default"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "nms, forward, float32" in run.stdout
+    written = json.loads(out.read_text())
+    assert written["machine"]["processor"]
+    rows = [row for row in written["results"]["rows"] if row["worker"] == "tensorflow"]
+    assert [row["mode"] for row in rows] == ["graph", "xla"]
+    assert all(row["seconds"] > 0 for row in rows)
+    peer = next((row for row in written["results"]["rows"] if row["worker"] == "peer"), None)
+    if peer is not None and "failed" not in peer:
+        assert all(row["agrees"] and row["ratio"] > 0 for row in rows)
+    else:
+        assert all(row["unchecked"] for row in rows)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_inputs_are_the_same_each_time(name):
+    first, second = (arrays_of(CASES[name], "float32", quick=True) for _ in range(2))
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+    assert set(CASES[name].features) <= set(first)
+
+
+def test_the_check_finds_a_wrong_value_a_wrong_index_and_a_missing_box():
+    rng = np.random.default_rng(0)
+    values, indices = rng.normal(size=(2, 8, 4)), rng.integers(0, 9, (2, 8, 4))
+    pool = CASES["max_pool_with_argmax"]
+    assert agrees(pool, [values, indices], [values, indices], "float32")[0]
+    assert not agrees(pool, [values * 1.001, indices], [values, indices], "float32")[0]
+    assert not agrees(pool, [values, indices + (indices == indices.max())], [values, indices], "float32")[0]
+    assert not agrees(pool, [values], [values, indices], "float32")[0]
+    kept = np.arange(100)
+    padded = [np.append(kept, [-1, -1]), np.array(100)]
+    assert agrees(CASES["nms"], padded, [kept], "float32")[0]
+    assert not agrees(CASES["nms"], [kept[:-1], np.array(99)], [kept], "float32")[0]
+
+
+def test_least_bytes_of_pooling():
+    # 2 x 16 x 16 x 4 inputs, 2 x 8 x 8 x 4 values and indices; backward reads the upstream gradient and the
+    # indices and writes the gradient.
+    case = CASES["max_pool_with_argmax"]
+    inputs = arrays_of(case, "float32", quick=True)
+    outputs = [np.zeros((2, 8, 8, 4), "float32"), np.zeros((2, 8, 8, 4), "int32")]
+    whole, pooled = 2 * 16 * 16 * 4, 2 * 8 * 8 * 4
+    assert least_bytes(case, FORWARD, inputs, outputs, [], "float32") == 4 * whole + 8 * pooled
+    both = least_bytes(case, BACKWARD, inputs, outputs, [inputs["x"]], "float32")
+    assert both == (4 * whole + 8 * pooled) + (8 * pooled + 4 * whole)
+    assert least_bytes(case, FORWARD, inputs, outputs, [], "bfloat16") == 2 * whole + (2 + 4) * pooled
