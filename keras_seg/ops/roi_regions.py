@@ -117,12 +117,15 @@ def output_of(operation, table, regions, leading):
     """Run an operation on a table and regions in float32 or more; its result in the call's shape and dtype.
 
     Args:
-        operation: callable from table (T, C) and B regions to a tensor (B, h, w, C).
+        operation: callable from table (T, C) and B regions to a tensor (B, h, w, C), with `output_size`.
         table, regions, leading: what `lay_on_map` returns.
 
     Returns:
         Tensor (N, K, h, w, C), the table's dtype.
     """
+    if any(isinstance(count, int) and count == 0 for count in leading):
+        # An empty part of the table, so that a gradient of zeros reaches the features.
+        return ops.reshape(table[:0], (*leading, *operation.output_size, table.shape[-1]))
     dtype = keras.backend.standardize_dtype(table.dtype)
     wide = table if dtype == "float64" else ops.cast(table, "float32")
     result = operation(wide, regions)
@@ -141,7 +144,8 @@ def _checked_maps(op, features, boxes):
         if not keras.backend.is_float_dtype(dtype):
             raise bad_argument(f"{name}.dtype", "a floating-point type", dtype, "Cast the features first.")
         if value.dtype != first.dtype:
-            raise bad_argument(f"{name}.dtype", f"{first.dtype} like the first level's", dtype)
+            wanted = keras.backend.standardize_dtype(first.dtype)
+            raise bad_argument(f"{name}.dtype", f"{wanted} like the first level's", dtype)
         if value.shape[-1] != first.shape[-1]:
             raise bad_argument(
                 f"{name}.shape", f"(N, H, W, {first.shape[-1]}) like the first level", value.shape

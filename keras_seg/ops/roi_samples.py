@@ -107,11 +107,11 @@ def window_sizes(axis):
 def true_divide(numerator, divisor):
     """Divide, rounded as a division is.
 
-    XLA multiplies by the rounded reciprocal where the divisor is a constant or is broadcast. Then 14 / 7 can
-    come out above 2, and its ceiling, the number of samples, as 3; or a sample on the border lies beyond it.
-    A divisor that is chosen at run time, entry by entry, is divided by.
+    XLA and TensorFlow's graph optimizer multiply by the rounded reciprocal where the divisor is a constant or
+    is broadcast. Then 14 / 7 can come out above 2, and its ceiling, the number of samples, as 3; or a sample
+    on the border lies beyond it. A divisor that is chosen at run time, entry by entry, is divided by.
     """
-    return numerator / divisor
+    return numerator / ops.where(ops.isnan(numerator), 1.0, divisor)
 
 
 def _bin_starts(axis):

@@ -92,6 +92,30 @@ def test_saved_model_has_stock_ops_only(tmp_path):
     assert not {kind for kind in kinds if "Xla" in kind or "PyFunc" in kind}
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_no_boxes_in_a_graph_that_knows_it(form, jit_compile):
+    """All sizes known: TensorFlow folds constants into the sparse kernels, which die of an empty matrix."""
+    import tensorflow as tf
+
+    def total(features, boxes):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            results = [
+                roi_align(features, boxes, 3),
+                roi_align(features, boxes, 3, sampling_ratio=-1),
+                multilevel_roi_align({"P2": features}, boxes, 3),
+                roi_pool(features, boxes, 3),
+            ]
+            loss = tf.add_n([tf.reduce_sum(result) for result in results])
+        return results, tape.gradient(loss, features)
+
+    signature = [tf.TensorSpec((2, 9, 12, 3)), tf.TensorSpec((2, 0, 4))]
+    features, boxes = random_map(2, 9, 12, 3), np.zeros((2, 0, 4), "float32")
+    results, gradient = tf.function(total, signature, jit_compile=jit_compile)(features, boxes)
+    assert [tuple(result.shape) for result in results] == [(2, 0, 3, 3, 3)] * 4
+    np.testing.assert_array_equal(gradient, np.zeros_like(features))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_memory(tmp_path):
