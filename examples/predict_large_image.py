@@ -6,8 +6,10 @@ python examples/predict_large_image.py slide.tif runs/mine/model.keras classes.t
 """
 
 import argparse
-import resource
+import re
+import sys
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -40,6 +42,8 @@ else:
 started = time.perf_counter()
 classes = predict_tiled(model, image, output="classes", out=arguments.out)
 seconds = time.perf_counter() - started
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 height, width = classes.shape
-print(f"{arguments.out}: {height} x {width} pixels in {seconds:.0f} s; the process held {peak:.2f} GiB")
+print(f"{arguments.out}: {height} x {width} pixels in {seconds:.0f} s")
+if sys.platform == "linux":
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    print(f"the process held at most {int(peak[1]) / 2**20:.2f} GiB")

@@ -7,11 +7,12 @@ losses and metrics, so that `.keras` files load; the other subpackages load when
 import importlib
 
 from keras_seg import layers, losses, metrics
+from keras_seg.models.deconvnet import deconvnet
 from keras_seg.models.fcn import fcn
 from keras_seg.models.unet import unet
 from keras_seg.version import __version__
 
-__all__ = ["__version__", "fcn", "layers", "losses", "metrics", "unet"]
+__all__ = ["__version__", "deconvnet", "fcn", "layers", "losses", "metrics", "unet"]
 
 _LOADED_ON_USE = ("backbones", "data", "export", "inference", "ops", "training", "viz", "weights")
 

@@ -115,7 +115,7 @@ def test_import_loads_keras_and_nothing_heavier(backend):
 
 def test_public_names():
     parts = ("backbones", "data", "export", "inference", "layers", "losses", "metrics", "ops", "viz")
-    for name in ("fcn", "unet", "weights", *parts):
+    for name in ("deconvnet", "fcn", "unet", "weights", *parts):
         assert getattr(keras_seg, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'pspnet'"):
         keras_seg.pspnet  # noqa: B018

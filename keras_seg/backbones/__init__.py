@@ -5,7 +5,7 @@ from keras_seg.backbones.google_net import googlenet
 from keras_seg.backbones.resnet import resnet18, resnet34, resnet50, resnet101
 from keras_seg.backbones.select import names
 from keras_seg.backbones.taps import pyramid
-from keras_seg.backbones.vgg import vgg16
+from keras_seg.backbones.vgg import vgg16, vgg16_bn
 
 __all__ = [
     "alexnet",
@@ -17,4 +17,5 @@ __all__ = [
     "resnet50",
     "resnet101",
     "vgg16",
+    "vgg16_bn",
 ]

@@ -5,7 +5,7 @@ of torchvision would give other numbers. Layers of stride 1 agree, so they keep 
 copy of the map.
 """
 
-from keras import layers
+from keras import initializers, layers
 
 from keras_seg.layers.conv_block import he_normal
 from keras_seg.utils.validation import bad_argument, check_integer
@@ -93,9 +93,11 @@ def averaged_scores(x, num_classes, pool_size, dropout=0.0):
     return dense_scores(x, num_classes, "fc")
 
 
-def batch_norm(x, name, epsilon):
-    """Batch normalization; torch's momentum of 0.1 is 0.9 as Keras counts it."""
-    return layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=name)(x)
+def batch_norm(x, name, epsilon, shift=0.0):
+    """Batch normalization; torch's momentum of 0.1 is 0.9 as Keras counts it. The shift starts at `shift`."""
+    return layers.BatchNormalization(
+        momentum=0.9, epsilon=epsilon, beta_initializer=initializers.Constant(shift), name=name
+    )(x)
 
 
 def refuse_weights(weights, network, other=None):

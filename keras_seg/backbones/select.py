@@ -22,6 +22,7 @@ _OWN = {
     "resnet50": (resnet.resnet50, resnet.preprocessing),
     "resnet101": (resnet.resnet101, resnet.preprocessing),
     "vgg16": (vgg.vgg16, vgg.preprocessing),
+    "vgg16_bn": (vgg.vgg16_bn, vgg.preprocessing),
 }
 
 

@@ -1,14 +1,16 @@
-"""VGG16: the trunk of FCN and DeconvNet, and its classifier as convolutions.
+"""VGG16, plain or batch-normalized: the trunk of FCN and DeconvNet, and its classifier as convolutions.
 
 K. Simonyan and A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015,
 https://arxiv.org/abs/1409.1556, table 1, configuration D. Layers have the authors' names. The weights of
 torchvision and of keras.applications both fit; they differ in the preprocessing.
 """
 
+import math
+
 import keras
 from keras import layers
 
-from keras_seg.backbones.explicit_padding import conv, dense_scores
+from keras_seg.backbones.explicit_padding import batch_norm, conv, dense_scores, refuse_weights
 from keras_seg.backbones.input_channels import adapt_first_kernel
 from keras_seg.backbones.preprocessing import images_input, mode_affine
 from keras_seg.utils.validation import bad_argument, check_choice, check_integer
@@ -58,21 +60,60 @@ def vgg16(
     if weights == "imagenet" and include_top and num_classes != 1000:
         raise bad_argument("num_classes", "1000 with ImageNet weights", num_classes)
     images = images_input(input_shape, _mode(weights))
-    first_padding = check_integer("first_padding", first_padding, minimum=0)
-    x = images
-    for block, (convolutions, filters) in enumerate(_BLOCKS, start=1):
-        for i in range(1, convolutions + 1):
-            pad = first_padding if (block, i) == (1, 1) else 1
-            x = conv(x, filters, 3, f"conv{block}_{i}", pad=pad)
-            x = layers.ReLU(name=f"relu{block}_{i}")(x)
-        # "same" rounds up and pads at the end, which is Caffe's rule.
-        x = layers.MaxPooling2D(2, padding="same", data_format="channels_last", name=f"pool{block}")(x)
+    x = features(images, first_padding=check_integer("first_padding", first_padding, minimum=0))
     if include_top:
         x = dense_scores(classifier_features(x), num_classes, "fc8")
     model = keras.Model(images, x, name=name)
     if weights == "imagenet":
         from_keras_vgg16(model, keras.applications.VGG16(include_top=include_top, weights="imagenet"))
     return model
+
+
+def vgg16_bn(
+    input_shape=(None, None, 3), *, include_top=False, num_classes=1000, weights=None, name="vgg16_bn"
+):
+    """Build torchvision's VGG16 with batch normalization after each convolution of the trunk.
+
+    Args and Returns: as `vgg16`. `weights` is None, for keras.applications has no such file; torchvision's
+    come by `keras_seg.weights.from_torchvision("vgg16_bn", checkpoint)`.
+    """
+    refuse_weights(weights, "vgg16_bn")
+    images = images_input(input_shape, "torch")
+    x = features(images, normalize=True)
+    if include_top:
+        x = dense_scores(classifier_features(x), num_classes, "fc8")
+    return keras.Model(images, x, name=name)
+
+
+def features(x, *, normalize=False, first_padding=1, width=1.0, shift=0.0, pool=None):
+    """The 13 convolutions and 5 pools, conv1_1 to pool5.
+
+    Args:
+        x: tensor (N, H, W, C), preprocessed images.
+        normalize: bool. Batch normalization, `bn1_1` and so on, after each convolution.
+        first_padding: int. Zeros around the image before conv1_1.
+        width: float. Channels as a multiple of the published ones, see `scaled`.
+        shift: float. Where the batch normalizations' shifts start.
+        pool: None, or a callable from a tensor and the block's number to the pooled tensor. None: maximum of
+            2 x 2, sizes rounded up and padded at the end, which is Caffe's rule.
+
+    Returns:
+        Tensor (N, ceil(H/32), ceil(W/32), 512).
+    """
+    for block, (convolutions, filters) in enumerate(_BLOCKS, start=1):
+        for i in range(1, convolutions + 1):
+            pad = first_padding if (block, i) == (1, 1) else 1
+            x = conv(x, scaled(filters, width), 3, f"conv{block}_{i}", pad=pad)
+            if normalize:
+                x = batch_norm(x, f"bn{block}_{i}", 1e-5, shift)
+            x = layers.ReLU(name=f"relu{block}_{i}")(x)
+        x = pool(x, block) if pool else _pool(x, block)
+    return x
+
+
+def scaled(channels, width):
+    """A multiple of a published number of channels, rounded up to one of 8, which matrix units like."""
+    return -(-math.ceil(channels * width) // 8) * 8
 
 
 def preprocessing(channels, weights=None):
@@ -134,6 +175,10 @@ def from_keras_vgg16(model, source):
         if layer.name == "conv1_1":
             kernel = adapt_first_kernel(kernel, layer.kernel.shape[2])
         layer.set_weights([kernel.reshape(layer.kernel.shape), bias])
+
+
+def _pool(x, block):
+    return layers.MaxPooling2D(2, padding="same", data_format="channels_last", name=f"pool{block}")(x)
 
 
 def _convolutions():

@@ -1,9 +1,11 @@
 """Data: from files or drawings to batches of images and masks. tf.data, NumPy and files; never Keras."""
 
 from keras_seg.data.augmentation import Augmentation
+from keras_seg.data.crop_sources import instance_crops, proposal_crops
 from keras_seg.data.errors import DataError
 from keras_seg.data.image_files import read_image
 from keras_seg.data.pipeline import load, shapes
+from keras_seg.data.proposals import propose
 from keras_seg.data.report import check
 from keras_seg.data.source import Source
 from keras_seg.data.specs import open_source
@@ -15,8 +17,11 @@ __all__ = [
     "Source",
     "border_weight_map",
     "check",
+    "instance_crops",
     "load",
     "open_source",
+    "proposal_crops",
+    "propose",
     "read_image",
     "shapes",
 ]

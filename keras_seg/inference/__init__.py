@@ -3,14 +3,18 @@
 from keras_seg.inference.augmentation import test_time_augmentation
 from keras_seg.inference.evaluation import evaluate_semantic
 from keras_seg.inference.instances import instances_from_semantic
+from keras_seg.inference.merged_models import ensemble
 from keras_seg.inference.predictor import predict_classes, predict_probabilities
+from keras_seg.inference.proposals import predict_proposals
 from keras_seg.inference.tiling import predict_tiled
 
 __all__ = [
+    "ensemble",
     "evaluate_semantic",
     "instances_from_semantic",
     "predict_classes",
     "predict_probabilities",
+    "predict_proposals",
     "predict_tiled",
     "test_time_augmentation",
 ]

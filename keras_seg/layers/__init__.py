@@ -5,6 +5,7 @@ from keras_seg.layers.color_affine import ColorAffine
 from keras_seg.layers.crop_to_match import CropToMatch
 from keras_seg.layers.max_pooling_with_argmax import MaxPoolingWithArgmax2D
 from keras_seg.layers.max_unpooling import MaxUnpooling2D
+from keras_seg.layers.merge_scores import MeanOfProbabilities, ProductOfScores
 from keras_seg.layers.resize_to_match import ResizeToMatch
 from keras_seg.layers.roi_layers import RoIAlign, RoIPool
 from keras_seg.layers.size_check import SizeCheck
@@ -16,6 +17,8 @@ __all__ = [
     "CropToMatch",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
+    "MeanOfProbabilities",
+    "ProductOfScores",
     "ResizeToMatch",
     "RoIAlign",
     "RoIPool",

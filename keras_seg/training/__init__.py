@@ -1,5 +1,6 @@
 """Training runs: a folder that holds everything, checkpoints that survive a kill, pictures and curves."""
 
+from keras_seg.training.batch_statistics import reestimate_batch_norm
 from keras_seg.training.optimizers import make_optimizer
 from keras_seg.training.pictures import PredictionPictures
 from keras_seg.training.progress import TrainingProgress
@@ -7,6 +8,7 @@ from keras_seg.training.recipes import RECIPES
 from keras_seg.training.run_folder import RunFolder
 from keras_seg.training.semantic import train_semantic
 from keras_seg.training.staged import train_staged_fcn
+from keras_seg.training.two_stage import train_two_stage
 
 __all__ = [
     "RECIPES",
@@ -14,6 +16,8 @@ __all__ = [
     "RunFolder",
     "TrainingProgress",
     "make_optimizer",
+    "reestimate_batch_norm",
     "train_semantic",
     "train_staged_fcn",
+    "train_two_stage",
 ]

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_seg.data.augmentation import Augmentation
+from keras_seg.training.truth import whole_image_size
 from keras_seg.viz import grid, save_png
 
 
@@ -27,6 +29,7 @@ class PredictionPictures(keras.callbacks.Callback):
         # TensorFlow is there on every backend, for the data; TensorBoard's files are its own.
         import tensorflow as tf
 
+        self._size = whole_image_size(self.model, self.data)
         self._writer = tf.summary.create_file_writer(str(self.run.tensorboard / "pictures"))
 
     def on_epoch_end(self, epoch, logs=None):
@@ -45,11 +48,19 @@ class PredictionPictures(keras.callbacks.Callback):
     def _picture(self):
         rows = []
         for index in self.indices:
-            image, mask = self.data.read(int(index))
+            image, mask = self._fitted(*self.data.read(int(index)))
             logits = keras.ops.convert_to_numpy(self.model(image[None], training=False))[0]
             rows.append((image, _centre(mask, logits.shape), logits.argmax(-1)))
         images = [(_centre(image, truth.shape), truth, classes) for image, truth, classes in rows]
         return grid(images, self.data.class_names, self.data.colors, self.data.ignore_class)
+
+    def _fitted(self, image, mask):
+        """As validation shows them to the network: cropped or mirrored where it takes one size only."""
+        if self._size is None:
+            return image, mask
+        fitted = Augmentation()(image, mask, seed=(0, 0), crop_size=self._size, random_crop=False)
+        image, mask = (array.numpy() for array in fitted)
+        return image, mask
 
 
 def _centre(array, shape):

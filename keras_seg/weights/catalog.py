@@ -173,6 +173,21 @@ _VGG16 = Architecture(
     head=r"classifier\.\d",
 )
 
+# Each convolution is followed by its batch normalization and its ReLU, each block by its pool.
+_VGG16_BN_CONVOLUTIONS = {
+    name: 3 * count + block
+    for count, (block, name) in enumerate((int(name[4]) - 1, name) for name in _VGG16_CONVOLUTIONS)
+}
+_VGG16_BN = dataclasses.replace(
+    _VGG16,
+    build=functools.partial(_classifier, vgg.vgg16_bn),
+    rules=(
+        *((name, f"features.{number}") for name, number in _VGG16_BN_CONVOLUTIONS.items()),
+        *((f"bn{name[4:]}", f"features.{number + 1}") for name, number in _VGG16_BN_CONVOLUTIONS.items()),
+        *(rule for rule in _VGG16.rules if rule[0].startswith("fc")),
+    ),
+)
+
 _ARCHITECTURES = {
     "alexnet": _ALEXNET,
     "fcn_resnet50": _fcn_resnet("resnet50"),
@@ -183,4 +198,5 @@ _ARCHITECTURES = {
     "resnet50": _resnet(resnet.resnet50),
     "resnet101": _resnet(resnet.resnet101),
     "vgg16": _VGG16,
+    "vgg16_bn": _VGG16_BN,
 }

@@ -30,7 +30,7 @@ def from_torchvision(
 
     Args:
         name: str, one of `keras_seg.weights.names()`: "alexnet", "googlenet", "resnet18", "resnet34",
-            "resnet50", "resnet101", "vgg16", "fcn_resnet50" or "fcn_resnet101".
+            "resnet50", "resnet101", "vgg16", "vgg16_bn", "fcn_resnet50" or "fcn_resnet101".
         state_dict_or_path: dict of str to tensors (NumPy or PyTorch), such as `model.state_dict()`, or the
             path of a `.pth`, `.pt` or `.safetensors` file with one; also under "state_dict" or "model" in it,
             and with the "module." of DataParallel before the names.

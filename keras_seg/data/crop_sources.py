@@ -1,0 +1,164 @@
+"""DeconvNet's training data: crops around the objects of another data set, as a data set of their own.
+
+H. Noh, S. Hong and B. Han, ICCV 2015, section 4: the network learns one object at a time first, and then
+whatever lies in object proposals.
+"""
+
+import numpy as np
+
+from keras_seg.data.box_crops import crop_box, crop_box_mask, enlarged
+from keras_seg.data.errors import DataError
+from keras_seg.data.instance_classes import instance_classes
+from keras_seg.data.proposals import instance_boxes, overlapping
+from keras_seg.data.source import Source
+from keras_seg.utils.progress import track
+from keras_seg.utils.validation import check_integer, check_number
+
+CROP_SIZE = 250
+ENLARGE = 1.2
+# A rare class is not repeated more often than this: its few crops would be learned by heart.
+_MOST_REPEATS = 10
+
+
+class BoxCrops(Source):
+    """Boxes of a data set's images, each an image of its own.
+
+    Args:
+        source: Source.
+        crops: list of (index in the source, box xyxy in pixels, instance id or None). With an id, all pixels
+            that are neither the object's nor ignored become background.
+        size: int. Side of a crop, pixels.
+    """
+
+    def __init__(self, source, crops, size=CROP_SIZE):
+        if not crops:
+            raise DataError(f"No crop could be cut from `{source.name}`: there is no object in its images.")
+        ids, counts = source.ids, {}
+        names = []
+        for index, _, _ in crops:
+            counts[index] = counts.get(index, 0) + 1
+            names.append(f"{ids[index]}_{counts[index]}")
+        super().__init__(
+            source.name,
+            names,
+            source.class_names,
+            channels=source.channels,
+            dtype=source.dtype,
+            ignore_class=source.ignore_class,
+            colors=source.colors,
+        )
+        self.drawn = source.drawn
+        self._source = source
+        self._crops = list(crops)
+        self._side = check_integer("size", size)
+
+    def _read(self, row):
+        index, box, instance = self._crops[row]
+        image, mask = self._source.read(index)
+        if instance is not None:
+            other = objects(self._source, index, mask) != instance
+            if self.ignore_class is not None:
+                other &= mask != self.ignore_class
+            mask = np.where(other, 0, mask).astype(mask.dtype)
+        return crop_box(image, box, self._side), crop_box_mask(mask, box, self._side)
+
+    def _size(self, row):
+        return self._side, self._side
+
+
+def instance_crops(source, *, size=CROP_SIZE, enlarge=ENLARGE, min_side=8, balance=True):
+    """Stage 1: every object of a data set, centred, with all else turned to background.
+
+    Objects are the format's instances; where it has none, the connected parts of each class but class 0.
+
+    Args:
+        source: Source.
+        size: int. Side of a crop, pixels; 250, of which training takes 224.
+        enlarge: float. The crop as a multiple of the object's box.
+        min_side: float. Objects whose box has a shorter side are left out, pixels.
+        balance: bool. Repeat the crops of rare classes, see `balanced`.
+
+    Returns:
+        BoxCrops.
+    """
+    check_number("enlarge", enlarge)
+    crops, classes = [], []
+    for index, mask in _masks(source, "Objects"):
+        instances = objects(source, index, mask)
+        class_of = instance_classes(mask, instances, source.ignore_class)
+        for instance, box in zip(*instance_boxes(instances), strict=True):
+            if class_of.get(int(instance), 0) and min(box[2:] - box[:2]) >= min_side:
+                crops.append((index, enlarged(box, enlarge), int(instance)))
+                classes.append(class_of[int(instance)])
+    return BoxCrops(source, balanced(crops, classes) if balance else crops, size)
+
+
+def proposal_crops(source, propose, *, size=CROP_SIZE, threshold=0.5, balance=True):
+    """Stage 2: proposals that overlap an object, with all their labels.
+
+    Args:
+        source: Source.
+        propose: callable from an image (H, W, C) to boxes (P, 4), xyxy in pixels, or a dict of the source's
+            ids to boxes. Boxes are taken as they are.
+        size: int. Side of a crop, pixels.
+        threshold: float. Least IoU of a proposal with an object's box.
+        balance: bool. Repeat the crops of rare classes, a crop's class being that of the object.
+
+    Returns:
+        BoxCrops.
+    """
+    ids, crops, classes = source.ids, [], []
+    for index, mask in _masks(source, "Proposals"):
+        boxes = propose[ids[index]] if isinstance(propose, dict) else propose(source.read(index)[0])
+        instances = objects(source, index, mask)
+        class_of = instance_classes(mask, instances, source.ignore_class)
+        numbers, truth = instance_boxes(instances)
+        matched, overlap = overlapping(boxes, truth)
+        for box, best, counts in zip(np.asarray(boxes), matched, overlap >= threshold, strict=True):
+            if counts and class_of.get(int(numbers[best]), 0):
+                crops.append((index, box, None))
+                classes.append(class_of[int(numbers[best])])
+    return BoxCrops(source, balanced(crops, classes) if balance else crops, size)
+
+
+def balanced(items, classes):
+    """Items of rare classes repeated, each in turn, until every class has half as many as the commonest.
+
+    None is repeated more than ten times.
+
+    Args:
+        items: list.
+        classes: list of int, the class of each item.
+
+    Returns:
+        list: the items, and the repeated ones after them.
+
+    Example:
+        >>> balanced(["a", "b", "c", "d", "e"], [1, 1, 1, 1, 2])
+        ['a', 'b', 'c', 'd', 'e', 'e']
+    """
+    members = {}
+    for item, number in zip(items, classes, strict=True):
+        members.setdefault(number, []).append(item)
+    wanted = max(map(len, members.values()), default=0) // 2
+    result = list(items)
+    for group in members.values():
+        missing = min(wanted, _MOST_REPEATS * len(group)) - len(group)
+        result += [group[i % len(group)] for i in range(missing)]
+    return result
+
+
+def objects(source, index, mask):
+    """Instance ids of an item, integers (H, W): the format's own, or the connected parts of each class."""
+    instances = source.read_instances(index)
+    if instances is not None:
+        return instances
+    from skimage.measure import label
+
+    ignored = mask == source.ignore_class if source.ignore_class is not None else False
+    return label(np.where(ignored, 0, mask), background=0, connectivity=2)
+
+
+def _masks(source, title):
+    for index in track(range(len(source)), title):
+        yield index, source.read(index)[1]

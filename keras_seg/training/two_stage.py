@@ -1,0 +1,119 @@
+"""DeconvNet's two-stage training: single objects first, then whatever object proposals show."""
+
+import shutil
+
+from keras_seg.data import load, open_source
+from keras_seg.data.crop_sources import instance_crops, proposal_crops
+from keras_seg.data.proposals import propose
+from keras_seg.training.batch_statistics import reestimate_batch_norm
+from keras_seg.training.run_folder import RunFolder
+from keras_seg.training.semantic import train_semantic
+from keras_seg.utils.atomic import atomic_file
+from keras_seg.utils.validation import bad_argument
+from keras_seg.viz import learning_curves, save_png
+
+STAGES = ("instances", "proposals")
+
+
+def train_two_stage(
+    model,
+    train_data,
+    val_data,
+    run,
+    *,
+    epochs,
+    crop_size=(224, 224),
+    proposals=propose,
+    learning_rate=0.01,
+    batch_size=8,
+    statistics_steps=100,
+    resume=False,
+    **training,
+):
+    """Train DeconvNet on objects, go on from the best on object proposals, and measure its batch statistics.
+
+    Stage 1 sees the ground-truth objects one at a time, centred in 1.2 times their box, all else background.
+    Stage 2 sees proposals that overlap an object's box with an IoU of at least 0.5, with all labels. Crops
+    are 250 pixels wide, of which a random window of `crop_size` is taken, mirrored half of the time; those of
+    rare classes are repeated. Reference: Noh, Hong, Han 2015, section 4.2; crops and rates from
+    the released code.
+
+    Args:
+        model: keras.Model to logits (N, H, W, K), not compiled.
+        train_data, val_data: Source or spec. Objects are the format's instances, or the connected parts of
+            each class where it has none.
+        run: RunFolder, started. Each stage has its own run folder inside; `run.model` becomes the second
+            one's best, with its batch statistics measured anew; `run.history` both stages' epochs in a row.
+        epochs: int, or two, one for each stage. 0 leaves the first stage out.
+        crop_size: (height, width) in pixels, as the model takes.
+        proposals: callable from an image to boxes (P, 4), or a dict from the ids of the images to boxes.
+        learning_rate: float. The peak of each stage.
+        batch_size: int, crops.
+        statistics_steps: int. Training batches for the batch statistics; 0 leaves the moving averages.
+        resume: bool. Go on with the stage that was stopped.
+        **training: further arguments of `train_semantic`, the same for both stages.
+
+    Returns:
+        keras.Model: the best of stage 2.
+
+    Raises:
+        ValueError: not one or two epochs.
+        DataError: there are no objects, or no proposals that overlap them.
+    """
+    epochs = tuple(epochs) if isinstance(epochs, (tuple, list)) else (epochs,) * 2
+    if len(epochs) != 2 or epochs[1] < 1:
+        raise bad_argument("epochs", "one number of epochs, or two, the second at least 1", epochs)
+    train_data, val_data = open_source(train_data), open_source(val_data)
+    training = {"augment": "light", "batch_size": batch_size, "crop_size": crop_size, **training}
+    best, rows = None, []
+    for stage_name, stage_epochs in zip(STAGES, epochs, strict=True):
+        if not stage_epochs:
+            continue
+        crops = [
+            _crops(stage_name, data, proposals, balance)
+            for data, balance in ((train_data, True), (val_data, False))
+        ]
+        stage = RunFolder(run.path / stage_name)
+        stage.start({**run.read_config(), "stage": stage_name}, resume)
+        print(f"stage {stage_name}: {len(crops[0])} crops, {stage_epochs} epochs", flush=True)
+        best = train_semantic(
+            best or model,
+            *crops,
+            stage,
+            epochs=stage_epochs,
+            learning_rate=learning_rate,
+            keep_start=best is not None,
+            resume=resume,
+            **training,
+        )
+        done = len(rows)
+        rows += [{**row, "epoch": done + i + 1} for i, row in enumerate(stage.read_history())]
+        run.write_history(rows)
+        columns = {key: [row.get(key) for row in rows] for key in rows[-1] if key != "epoch"}
+        save_png(run.curves, learning_curves(columns))
+    if statistics_steps:
+        _measure_statistics(best, crops[0], training, statistics_steps)
+        run.save_model(best, run.model)
+    else:
+        with atomic_file(run.model) as temporary:
+            shutil.copyfile(stage.model, temporary)
+    return best
+
+
+def _crops(stage, data, proposals, balance):
+    if stage == "instances":
+        return instance_crops(data, balance=balance)
+    return proposal_crops(data, proposals, balance=balance)
+
+
+def _measure_statistics(model, crops, training, steps):
+    batches = load(
+        crops,
+        batch_size=training["batch_size"],
+        crop_size=training["crop_size"],
+        augment=training["augment"],
+        shuffle=True,
+        repeat=True,
+        validate=False,
+    )
+    reestimate_batch_norm(model, ((images.numpy(), masks) for images, masks in batches), steps)
