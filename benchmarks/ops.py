@@ -31,10 +31,13 @@ The exit status is 1 where an op failed or disagreed with the peer.
 """
 
 
-# Freed blocks stay with the process, which writes to them again. Else the kernel maps fresh pages for every
-# large result, at a cost above that of most ops here, and for some workers more than for others, depending on
-# what they ran before: PyTorch's max pooling took 13 ms after RoIAlign and 46 ms in a process of its own.
-_KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_ARENA_MAX": "1"}
+# "reuse": freed blocks stay with the process, which writes to them again, as PyTorch does on a GPU.
+# "system": as the C library has it. On Linux it maps fresh pages for every result above 32 MiB, at a cost
+# above that of most ops here, and for some workers more than for others, depending on what they ran before.
+_ALLOCATORS = {
+    "reuse": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_ARENA_MAX": "1"},
+    "system": {},
+}
 
 
 def main():
@@ -64,6 +67,12 @@ def _parse():
         default=20,
         help="what has taken longer than this is timed in fewer rounds, but 3 at least (default 20)",
     )
+    parser.add_argument(
+        "--allocator",
+        choices=tuple(_ALLOCATORS),
+        default="reuse",
+        help="of the workers: one that keeps freed blocks (default), or the C library's settings",
+    )
     parser.add_argument("--quick", action="store_true", help="tiny shapes; the figures mean nothing")
     parser.add_argument("--memory", action="store_true", help="peak memory of RoIAlign, on the CPU")
     parser.add_argument("--out", metavar="JSON", help="write the results there, after each op")
@@ -80,7 +89,7 @@ def _times(arguments):
     rows = []
     with contextlib.ExitStack() as stack:
         load = _load()
-        workers = _start(stack, arguments.backends)
+        workers = _start(stack, arguments.backends, _ALLOCATORS[arguments.allocator])
         cells = _cells([name for name in workers if name != "peer"], arguments.forms)
         if "peer" in workers:
             cells.insert(0, ("peer", None, None))
@@ -99,7 +108,7 @@ def _times(arguments):
             print(time_table(new), flush=True)
             if arguments.out:
                 facts = {"workers": about, "copy_bytes_per_second": rate, "load_before": load}
-                facts["quick"] = arguments.quick
+                facts |= {"quick": arguments.quick, "allocator": arguments.allocator}
                 write_results(arguments.out, {**facts, "rows": rows})
     print(summary(rows))
     return rows
@@ -115,12 +124,12 @@ def _load():
     return load
 
 
-def _start(stack, backends):
+def _start(stack, backends, environment):
     """Dict of name to running worker, without those whose packages are not installed."""
     workers = {}
     for name in ("peer", *backends):
         try:
-            workers[name] = stack.enter_context(WorkerProcess(name, _KEEP_MEMORY))
+            workers[name] = stack.enter_context(WorkerProcess(name, environment))
         except ModuleNotFoundError as error:
             print(f"{name}: skipped, {error}", flush=True)
     return workers
