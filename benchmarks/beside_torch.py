@@ -1,10 +1,16 @@
 """A semantic model beside its peer in PyTorch: training step and predict, in the same process and rounds."""
 
+import sys
+
 import keras
 import torch
 
 from benchmarks.timing import interleaved_medians, processor_name
 from keras_seg import losses
+
+if keras.backend.backend() == "tensorflow":
+    # PyTorch's CUDA builds load Triton with torchvision, whose LLVM ends a process that has TensorFlow's.
+    sys.modules.setdefault("triton", None)
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
