@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers
 
 from keras_seg.backbones.input_channels import adapt_first_kernel
+from keras_seg.layers.batch_normalization import BatchNormalization
 from keras_seg.utils.optional import import_optional
 from keras_seg.utils.torch_file import read_torch_file
 
@@ -103,7 +104,7 @@ def _conv_norm(x, filters, kernel_size, name, strides=1, activation=True):
 def _norm(x, name):
     # Trained from random weights over some hundred steps, Keras's momentum of 0.99 leaves statistics that lag
     # behind the weights: a held-out mean IU of 0.06 in place of 0.34 on CamVid.
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_norm")(x)
+    return BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_norm")(x)
 
 
 def _assign(model, tensors):

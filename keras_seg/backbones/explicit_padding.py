@@ -7,6 +7,7 @@ copy of the map.
 
 from keras import initializers, layers
 
+from keras_seg.layers.batch_normalization import BatchNormalization
 from keras_seg.layers.conv_block import he_normal
 from keras_seg.utils.validation import bad_argument, check_integer
 
@@ -95,7 +96,7 @@ def averaged_scores(x, num_classes, pool_size, dropout=0.0):
 
 def batch_norm(x, name, epsilon, shift=0.0):
     """Batch normalization; torch's momentum of 0.1 is 0.9 as Keras counts it. The shift starts at `shift`."""
-    return layers.BatchNormalization(
+    return BatchNormalization(
         momentum=0.9, epsilon=epsilon, beta_initializer=initializers.Constant(shift), name=name
     )(x)
 

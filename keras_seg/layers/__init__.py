@@ -1,5 +1,6 @@
 """Keras layers: each is one block's contract, registered, and reloads from `.keras` without the builders."""
 
+from keras_seg.layers.batch_normalization import BatchNormalization
 from keras_seg.layers.bilinear_upsampling import BilinearKernel, BilinearUpsampling2D
 from keras_seg.layers.color_affine import ColorAffine
 from keras_seg.layers.crop_to_match import CropToMatch
@@ -11,6 +12,7 @@ from keras_seg.layers.roi_layers import RoIAlign, RoIPool
 from keras_seg.layers.size_check import SizeCheck
 
 __all__ = [
+    "BatchNormalization",
     "BilinearKernel",
     "BilinearUpsampling2D",
     "ColorAffine",

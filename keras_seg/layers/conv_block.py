@@ -2,6 +2,7 @@
 
 from keras import initializers, layers
 
+from keras_seg.layers.batch_normalization import BatchNormalization
 from keras_seg.utils.validation import check_choice
 
 NORMALIZATIONS = (None, "batch", "group", "instance", "layer")
@@ -21,7 +22,7 @@ def normalize(x, kind, name):
     if kind is None:
         return x
     if kind == "batch":
-        return layers.BatchNormalization(name=name)(x)
+        return BatchNormalization(name=name)(x)
     if kind == "group":
         channels = x.shape[-1]
         groups = next(groups for groups in (32, 16, 8, 4, 2, 1) if channels % groups == 0)

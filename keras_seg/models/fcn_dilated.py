@@ -2,6 +2,7 @@
 
 from keras import layers
 
+from keras_seg.layers.batch_normalization import BatchNormalization
 from keras_seg.layers.conv_block import he_normal
 
 
@@ -27,7 +28,7 @@ def dilated_scores(x, num_classes):
         data_format="channels_last",
         name="classifier_0",
     )(x)
-    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="classifier_1")(x)
+    x = BatchNormalization(momentum=0.9, epsilon=1e-5, name="classifier_1")(x)
     x = layers.ReLU(name="classifier_2")(x)
     x = layers.Dropout(0.1, name="classifier_3")(x)
     return layers.Conv2D(num_classes, 1, data_format="channels_last", dtype="float32", name="classifier_4")(x)

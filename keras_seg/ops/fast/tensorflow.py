@@ -3,7 +3,12 @@
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
-from keras_seg.ops.fast import pooling_tensorflow, roi_tensorflow, suppression_tensorflow
+from keras_seg.ops.fast import (
+    normalization_tensorflow,
+    pooling_tensorflow,
+    roi_tensorflow,
+    suppression_tensorflow,
+)
 from keras_seg.ops.fast.dispatch import Native
 
 
@@ -31,6 +36,7 @@ def _unpool_serves(windows):
 
 NATIVE = {
     "add_rows": Native(roi_tensorflow.add_rows, under_xla),  # elsewhere the kernel may copy the table
+    "batch_normalization": Native(normalization_tensorflow.batch_normalization, lambda: not under_xla()),
     "bag_sums": Native(roi_tensorflow.bag_sums, _bags_serve),
     "bag_sums_gradient": Native(roi_tensorflow.bag_sums_gradient, _bags_serve),
     "max_pool_with_argmax": Native(pooling_tensorflow.max_pool_with_argmax, _pool_serves),

@@ -2,7 +2,7 @@
 
 import torch
 
-from keras_seg.ops.fast import pooling_torch, roi_torch, suppression_torch
+from keras_seg.ops.fast import normalization_torch, pooling_torch, roi_torch, suppression_torch
 from keras_seg.ops.fast.dispatch import Native
 
 
@@ -26,6 +26,7 @@ NATIVE = {
     "bag_maxima": Native(roi_torch.bag_maxima, lambda: not torch.backends.mps.is_available()),
     "bag_sums": Native(roi_torch.bag_sums, _bags_serve),
     "bag_sums_gradient": Native(roi_torch.bag_sums_gradient, _bags_serve),
+    "batch_normalization": Native(normalization_torch.batch_normalization),
     "max_pool_with_argmax": Native(pooling_torch.max_pool_with_argmax, _pool_serves),
     "max_unpool": Native(pooling_torch.max_unpool, _unpool_serves),
     "nms": Native(suppression_torch.kept_by_pairs),

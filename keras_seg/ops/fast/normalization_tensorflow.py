@@ -1,0 +1,33 @@
+"""Batch normalization by TensorFlow's fused kernel, for graphs that XLA does not compile."""
+
+import tensorflow as tf
+
+
+def batch_normalization(x, gamma, beta, mean, variance, epsilon, by_batch):
+    """Normalize a map by its own statistics or by given ones.
+
+    Args:
+        x: (N, H, W, C), float32, bfloat16 or float16.
+        gamma, beta, mean, variance: float32 (C,).
+        epsilon: float.
+        by_batch: bool. True takes mean and variance of `x` in place of those given.
+
+    Returns:
+        The map, and the mean and the variance (divided by the count, not by one less) that it was
+        normalized by.
+    """
+    nothing = tf.zeros((0,))
+    result = tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=gamma,
+        offset=beta,
+        mean=nothing if by_batch else mean,
+        variance=nothing if by_batch else variance,
+        epsilon=epsilon,
+        is_training=by_batch,
+    )
+    if not by_batch:
+        return result.y, mean, variance
+    # The kernel's variance is for moving averages, with Bessel's correction; Keras's has none.
+    count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), "float32")
+    return result.y, result.batch_mean, result.batch_variance * tf.maximum(count - 1, 1) / count
