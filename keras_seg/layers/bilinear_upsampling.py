@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_seg.ops.resizing import resize_bilinear
 from keras_seg.utils.validation import check_choice, check_integer, check_rank
 
 
@@ -70,7 +71,7 @@ class BilinearUpsampling2D(keras.layers.Layer):
             return self._transposed_convolution(inputs)
         if self.padding == "same":
             size = tuple(side * self.factor for side in ops.shape(inputs)[1:3])
-            return ops.image.resize(inputs, size, interpolation="bilinear", data_format="channels_last")
+            return resize_bilinear(inputs, size)
         return self._interpolate_all(inputs)
 
     def _transposed_convolution(self, x):

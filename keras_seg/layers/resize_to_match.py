@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_seg.ops.resizing import resize_bilinear
+
 
 @keras.saving.register_keras_serializable(package="keras_seg")
 class ResizeToMatch(keras.layers.Layer):
@@ -25,9 +27,7 @@ class ResizeToMatch(keras.layers.Layer):
         if None not in x.shape[1:3] and tuple(x.shape[1:3]) == tuple(reference.shape[1:3]):
             return ops.cast(x, self.compute_dtype)
         size = ops.shape(reference)[1:3]
-        resized = ops.image.resize(
-            ops.cast(x, "float32"), size, interpolation="bilinear", data_format="channels_last"
-        )
+        resized = resize_bilinear(ops.cast(x, "float32"), size)
         return ops.cast(resized, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

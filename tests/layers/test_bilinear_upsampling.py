@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_seg import ops
 from keras_seg.layers import BilinearUpsampling2D
 from tests.harness import assert_reloads_equal
 
@@ -49,6 +50,20 @@ def test_valid_is_the_transposed_convolution(factor, kernel_size, learned):
     expected = transposed_convolution(x, factor, layer.kernel_size)
     np.testing.assert_allclose(run(layer, x), expected, atol=TOLERANCE)
     assert layer.compute_output_shape(x.shape) == expected.shape
+
+
+@pytest.mark.tf_only
+@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize("factor", [1, 2, 3, 8])
+def test_same_in_a_graph_of_any_size(factor, portable):
+    """As an export's: the sizes are tensors, which Keras's own resize refuses."""
+    import tensorflow as tf
+
+    layer = BilinearUpsampling2D(factor)
+    with ops.portable(portable):
+        function = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 2))])
+        received = function(maps()).numpy()
+    np.testing.assert_allclose(received, half_pixel_resize(maps(), factor), atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("learned", [False, True])

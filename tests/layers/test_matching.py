@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_seg import ops
 from keras_seg.layers import CropToMatch, ResizeToMatch
 from tests.harness import assert_reloads_equal, pixels
 
@@ -32,6 +33,20 @@ def test_resize_has_half_pixel_centres():
 
     expected = np.apply_along_axis(line, 1, np.apply_along_axis(line, 2, x, 8), 6)
     # A weighted mean of four values below 4: about ten roundings.
+    np.testing.assert_allclose(received, expected, atol=10 * 4 * 2**-24)
+
+
+@pytest.mark.tf_only
+@pytest.mark.parametrize("portable", [False, True])
+def test_resize_in_a_graph_of_any_size(portable):
+    """As an export's: the sizes are tensors, which Keras's own resize refuses."""
+    import tensorflow as tf
+
+    x, reference = maps(3, 4, 5, 9)
+    expected = keras.ops.convert_to_numpy(ResizeToMatch()([x, reference]))
+    signature = [tf.TensorSpec((None, None, None, channels)) for channels in (3, 5)]
+    with ops.portable(portable):
+        received = tf.function(lambda *both: ResizeToMatch()(both), signature)(x, reference)
     np.testing.assert_allclose(received, expected, atol=10 * 4 * 2**-24)
 
 

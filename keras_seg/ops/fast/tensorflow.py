@@ -34,6 +34,10 @@ def _unpool_serves(windows):
     return not under_xla() and not tf.config.list_physical_devices("GPU")
 
 
+def _resize_bilinear(x, size):
+    return tf.cast(tf.image.resize(x, size), x.dtype)
+
+
 NATIVE = {
     "add_rows": Native(roi_tensorflow.add_rows, under_xla),  # elsewhere the kernel may copy the table
     "batch_normalization": Native(normalization_tensorflow.batch_normalization, lambda: not under_xla()),
@@ -42,4 +46,5 @@ NATIVE = {
     "max_pool_with_argmax": Native(pooling_tensorflow.max_pool_with_argmax, _pool_serves),
     "max_unpool": Native(pooling_tensorflow.max_unpool, _unpool_serves),
     "nms": Native(suppression_tensorflow.kept_by_pairs, lambda: not under_xla()),
+    "resize_bilinear": Native(_resize_bilinear, lambda known: not known),
 }
