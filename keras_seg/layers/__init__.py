@@ -7,6 +7,7 @@ from keras_seg.layers.crop_to_match import CropToMatch
 from keras_seg.layers.max_pooling_with_argmax import MaxPoolingWithArgmax2D
 from keras_seg.layers.max_unpooling import MaxUnpooling2D
 from keras_seg.layers.merge_scores import MeanOfProbabilities, ProductOfScores
+from keras_seg.layers.pad_to_multiple import PadToMultiple
 from keras_seg.layers.resize_to_match import ResizeToMatch
 from keras_seg.layers.roi_layers import RoIAlign, RoIPool
 from keras_seg.layers.size_check import SizeCheck
@@ -20,6 +21,7 @@ __all__ = [
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "MeanOfProbabilities",
+    "PadToMultiple",
     "ProductOfScores",
     "ResizeToMatch",
     "RoIAlign",

@@ -9,6 +9,7 @@ from keras import layers
 
 from keras_seg.layers.bilinear_upsampling import BilinearUpsampling2D
 from keras_seg.layers.crop_to_match import CropToMatch
+from keras_seg.layers.pad_to_multiple import PadToMultiple
 from keras_seg.layers.resize_to_match import ResizeToMatch
 from keras_seg.models.fcn_dilated import dilated_scores
 from keras_seg.models.fcn_encoders import PAPER_CROPS, dilated_encoder, fcn_encoder
@@ -19,6 +20,8 @@ from keras_seg.utils.validation import bad_argument, check_choice, check_integer
 SKIPS = {"32s": ("P5",), "16s": ("P5", "P4"), "8s": ("P5", "P4", "P3")}
 # Fixed factors on the skips of the at-once form, before their scores (released voc-fcn8s-atonce).
 _AT_ONCE_SCALES = {"P4": 1e-2, "P3": 1e-4}
+# The coarsest map's.
+_STRIDE = 32
 _SCORE_NAMES = {"P5": "score_fr", "P4": "score_pool4", "P3": "score_pool3"}
 
 
@@ -46,7 +49,8 @@ def fcn(
     networks': 134,346,581 (32s), 134,357,354 (16s) and 134,362,751 (8s).
 
     Differences from the paper: by default convolutions are padded as usual and skips are aligned by their
-    half-pixel centres; `padding="paper"` builds the released form. AlexNet and GoogLeNet are torchvision's
+    half-pixel centres, and images are mirrored at their ends until 32 divides their sides (see
+    `keras_seg.layers.PadToMultiple`); `padding="paper"` builds the released form. AlexNet and GoogLeNet are torchvision's
     networks, whose weights can be had, not Caffe's (see `keras_seg.backbones`).
 
     Args:
@@ -79,13 +83,15 @@ def fcn(
         (1, 123, 77, 21)
     """
     _check_arguments(num_classes, input_shape, variant, backbone, padding, at_once, learn_upsampling)
-    images = keras.Input(input_shape, name="images")
+    x = images = keras.Input(input_shape, name="images")
     initial = "imagenet" if weights == "imagenet" else None
     if variant == "dilated":
         encoder = dilated_encoder(backbone, input_shape, initial)
     else:
         encoder = fcn_encoder(backbone, input_shape, initial, padding)
-    maps = encoder.model(encoder.preprocess(images) if include_rescaling else images)
+        if padding == "same" and encoder.halves:
+            x = PadToMultiple(_STRIDE, dtype="float32", name="padded_images")(images)
+    maps = encoder.model(encoder.preprocess(x) if include_rescaling else x)
     if variant == "dilated":
         scores = dilated_scores(maps["P3"], num_classes)
         logits = ResizeToMatch(dtype="float32", name="upscore")([scores, images])
@@ -100,8 +106,7 @@ def fcn(
 
 
 def _decode(maps, images, num_classes, variant, halves, at_once, learn_upsampling):
-    """Sum the scores from coarse to fine, each doubled map cut, or resized, to its skip."""
-    match = CropToMatch if halves else ResizeToMatch
+    """Sum the scores from coarse to fine; maps that are not exact halves are resized to their skip."""
     scores = None
     for level in SKIPS[variant]:
         skip = _score(_scaled(maps, level, at_once), num_classes, level)
@@ -112,11 +117,13 @@ def _decode(maps, images, num_classes, variant, halves, at_once, learn_upsamplin
         # Without a learned kernel a resize to the skip's size does it all.
         if halves or learn_upsampling:
             scores = BilinearUpsampling2D(2, learned=bool(learn_upsampling), name=name)(scores)
-        scores = match(dtype="float32", name=f"{name}_match")([scores, skip])
+        if not halves:
+            scores = ResizeToMatch(dtype="float32", name=f"{name}_match")([scores, skip])
         scores = layers.Add(dtype="float32", name=f"fuse_{level.lower()}")([scores, skip])
     if halves or learn_upsampling is True:
         factor = 2 ** int(SKIPS[variant][-1][1:])
         scores = BilinearUpsampling2D(factor, learned=learn_upsampling is True, name="upscore")(scores)
+    match = CropToMatch if halves else ResizeToMatch
     return match(dtype="float32", name="upscore_match")([scores, images])
 
 

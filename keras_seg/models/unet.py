@@ -12,6 +12,7 @@ from keras import layers
 from keras_seg.backbones.select import select_backbone
 from keras_seg.layers.conv_block import NORMALIZATIONS, conv_block, he_normal
 from keras_seg.layers.crop_to_match import CropToMatch
+from keras_seg.layers.pad_to_multiple import PadToMultiple
 from keras_seg.layers.resize_to_match import ResizeToMatch
 from keras_seg.layers.size_check import SizeCheck
 from keras_seg.models.weights import load_model_weights
@@ -38,6 +39,9 @@ def unet(
     The paper's network is `unet(2, (572, 572, 1), padding="valid")`: 31,030,658 parameters and an output of
     388 x 388. The default pads its convolutions, so that the output has the input's size, for any height and
     width, odd ones too: maps are halved with rounding up, and doubled maps are cropped to their skip.
+
+    On a backbone images are mirrored at their ends until 2^depth divides their sides (see
+    `keras_seg.layers.PadToMultiple`), and the logits cropped.
 
     Differences from the paper: the dropout rate is not printed there; 0.5, on the last two blocks of the
     contracting path, is that of the authors' released network. The up-convolutions have no activation, as
@@ -77,7 +81,7 @@ def unet(
     """
     _check_arguments(num_classes, input_shape, filters, depth, padding, up, normalization, backbone, weights)
     dropout = check_number("dropout", dropout, 0, 1)
-    images = keras.Input(input_shape, name="images")
+    frame = images = keras.Input(input_shape, name="images")
     block = {"padding": padding, "normalization": normalization}
 
     if backbone is None:
@@ -88,9 +92,10 @@ def unet(
         match = CropToMatch
     else:
         encoder = select_backbone(backbone, input_shape, "imagenet" if weights == "imagenet" else None)
-        x = encoder.preprocess(images) if include_rescaling else images
-        x, skips = _encode(encoder, x, depth, dropout)
-        match = CropToMatch if encoder.halves else ResizeToMatch
+        if encoder.halves:
+            frame = PadToMultiple(2**depth, dtype="float32", name="padded_images")(images)
+        x, skips = _encode(encoder, encoder.preprocess(frame) if include_rescaling else frame, depth, dropout)
+        match = None if encoder.halves else ResizeToMatch
 
     for level in reversed(range(depth)):
         block_name = f"decoder_block{level + 1}"
@@ -108,6 +113,8 @@ def unet(
         dtype="float32",
         name="head",
     )(x)
+    if frame is not images:
+        logits = CropToMatch(dtype="float32", name="logits")([logits, images])
     model = keras.Model(images, logits, name=name)
     if weights not in (None, "imagenet"):
         load_model_weights(model, weights)
@@ -182,14 +189,15 @@ def _double(x, filters, up, name):
 
 
 def _join(x, skip, images, padding, match, name):
-    """Bring the doubled map and its skip to one size, and concatenate them."""
+    """Bring the doubled map and its skip to one size, where they differ, and concatenate them."""
     if padding == "valid":
         skip = CropToMatch("center", name=f"{name}_crop")([skip, x])
-    elif skip is None:
+    elif match is not None:
         # Full resolution of a backbone: no skip there, but the image itself says how large to be.
-        return match(name=f"{name}_match")([x, images]) if name == "decoder_block1" else x
-    else:
-        x = match(name=f"{name}_match")([x, skip])
+        reference = images if skip is None and name == "decoder_block1" else skip
+        x = x if reference is None else match(name=f"{name}_match")([x, reference])
+    if skip is None:
+        return x
     return layers.Concatenate(name=f"{name}_concat")([skip, x])
 
 

@@ -93,6 +93,16 @@ def test_any_size(variant, size):
     assert received.dtype == np.float32
 
 
+@pytest.mark.parametrize("size", [(360, 480), (353, 479)])
+def test_other_sizes_keep_the_places(size):
+    """Cutting rows off at the end leaves the rest where it was, far from the cut: training and use agree."""
+    model = randomize(fcn(3, backbone=small_backbone(), learn_upsampling=True))
+    images = pixels(1, 384, 480, 3)
+    expected = model.predict(images, verbose=0)[:, :224, :224]
+    received = model.predict(images[:, : size[0], : size[1]], verbose=0)[:, :224, :224]
+    np.testing.assert_allclose(received, expected, atol=1e-5 * np.abs(expected).max())
+
+
 def test_all_scores_start_at_zero():
     model = fcn(4, backbone=small_backbone())
     np.testing.assert_array_equal(model.predict(pixels(1, 32, 32, 3), verbose=0), 0)
