@@ -2,10 +2,11 @@
 
 import json
 
-from keras_seg.cli.options import DATA_HELP, add_command, add_inference_options
+from keras_seg.cli.options import DATA_HELP, add_command, add_inference_options, read_proposals_option
 
 _EXAMPLES = (
     "keras-seg evaluate runs/mine --data folder:my/test",
+    "keras-seg evaluate runs/deconvnet --data voc:VOC2012,set=val --proposals selective_search --crf",
     "keras-seg evaluate runs/isbi --data isbi:isbi2012#20:24 --augment all --json isbi.json",
 )
 
@@ -26,7 +27,14 @@ def run(arguments):
 
     opened = open_model(arguments.model)
     data = open_source(arguments.data)
-    scores = evaluate_semantic(opened.model, data, batch_size=arguments.batch_size, augment=arguments.augment)
+    scores = evaluate_semantic(
+        opened.model,
+        data,
+        batch_size=arguments.batch_size,
+        augment=arguments.augment,
+        proposals=read_proposals_option(arguments.proposals),
+        crf=arguments.crf,
+    )
     print(f"{opened.path} on {data.describe()}")
     width = max(map(len, scores))
     for name, value in scores.items():

@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from keras_seg.cli import check_data, demo, evaluate, export, import_weights, predict, train
+from keras_seg.cli import check_data, demo, evaluate, export, import_weights, predict, propose, train
 from keras_seg.version import __version__
 
-COMMANDS = (demo, train, evaluate, predict, export, import_weights, check_data)
+COMMANDS = (demo, train, evaluate, predict, export, import_weights, check_data, propose)
 
 _EPILOG = """\
 examples:

@@ -16,6 +16,8 @@ class Network:
         add_options: callable that adds the builder's options to an argument group.
         builder_options: tuple of the options that go to the builder as they are.
         examples: tuple of str.
+        crop: (height, width) in pixels, or None. The size that the network is built for and trained on where
+            the user names none; None for one that takes any.
     """
 
     name: str
@@ -23,6 +25,7 @@ class Network:
     add_options: Callable
     builder_options: tuple
     examples: tuple
+    crop: tuple | None = None
 
     def build(self, data, options, **changes):
         """The network for a data source.
@@ -34,7 +37,8 @@ class Network:
         """
         builder = getattr(importlib.import_module("keras_seg"), self.name)
         arguments = {name: options[name] for name in self.builder_options} | changes
-        return builder(data.num_classes, (None, None, data.channels), **arguments)
+        sides = (options["crop"] or self.crop) if self.crop else (None, None)
+        return builder(data.num_classes, (*sides, data.channels), **arguments)
 
 
 def _add_unet_options(group):
@@ -95,6 +99,36 @@ def _add_fcn_options(group):
     )
 
 
+def _add_deconvnet_options(group):
+    group.add_argument(
+        "--width",
+        type=float,
+        default=1.0,
+        help="channels as a multiple of the published, as 0.25 for small data",
+    )
+    _add_weights(group)
+    group.add_argument(
+        "--two-stage",
+        action="store_true",
+        help="train on crops around single objects, then on object proposals, as the paper does",
+    )
+    group.add_argument(
+        "--stage-epochs", type=int, nargs=2, metavar="N", help="epochs of each stage; --epochs if not given"
+    )
+    group.add_argument(
+        "--proposals",
+        default="selective_search",
+        metavar="{selective_search,FILE}",
+        help="of the second stage: found at its start, or of a file that `keras-seg propose` wrote",
+    )
+    group.add_argument(
+        "--statistics-steps",
+        type=int,
+        default=100,
+        help="batches that measure the batch statistics anew after the second stage",
+    )
+
+
 def _add_weights(group):
     group.add_argument("--weights", help='"imagenet" for the backbone, or a .keras or .weights.h5 file')
 
@@ -135,5 +169,19 @@ NETWORKS = (
             "keras-seg train fcn --data folder:my/data --variant dilated --backbone resnet50",
             "keras-seg train fcn --staged --resume --out runs/mine    # go on with a run that was stopped",
         ),
+    ),
+    Network(
+        "deconvnet",
+        "train a DeconvNet",
+        _add_deconvnet_options,
+        ("width", "weights"),
+        (
+            "keras-seg train deconvnet --two-stage --data voc:VOC2012,set=train --val voc:VOC2012,set=val \\",
+            "    --weights imagenet --optimizer sgd --learning-rate 0.01 --weight-decay 5e-4",
+            "keras-seg train deconvnet --data folder:my/data --width 0.25 --out runs/mine",
+            "keras-seg train deconvnet --two-stage --resume --out runs/mine   # go on where it was stopped",
+            "keras-seg evaluate runs/mine --data voc:VOC2012,set=val --proposals selective_search --crf",
+        ),
+        crop=(224, 224),
     ),
 )

@@ -3,7 +3,7 @@
 import argparse
 
 DATA_HELP = (
-    "FORMAT:PATH, as in folder:my/data; formats: shapes, folder, camvid, isbi, nuclei, kaggle-nuclei. "
+    "FORMAT:PATH, as in folder:my/data; formats: shapes, folder, voc, camvid, isbi, nuclei, kaggle-nuclei. "
     "FORMAT:PATH#START:STOP takes a part of the items, in sorted order"
 )
 
@@ -31,7 +31,25 @@ def add_inference_options(parser):
         choices=[kind for kind in AUGMENTATIONS if kind is not None],
         help="average over the mirror image too, or over all flips and quarter turns",
     )
-    parser.add_argument("--batch-size", type=int, default=4, help="tiles at once, where images are tiled")
+    parser.add_argument(
+        "--batch-size", type=int, default=4, help="tiles or crops at once, where images are cut up"
+    )
+    parser.add_argument(
+        "--proposals",
+        metavar="{selective_search,FILE}",
+        help="segment crops around object proposals, as DeconvNet's paper: found now, or of a file "
+        "that `keras-seg propose` wrote",
+    )
+    parser.add_argument(
+        "--crf", action="store_true", help="refine the result by the image's edges: a fully connected CRF"
+    )
+
+
+def read_proposals_option(text):
+    """The value of --proposals: None, "selective_search", or a dict of image names to boxes."""
+    from keras_seg.data import read_proposals
+
+    return text if text in (None, "selective_search") else read_proposals(text)
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from keras_seg.cli.options import add_command, add_inference_options
+from keras_seg.cli.options import add_command, add_inference_options, read_proposals_option
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 
 _EXAMPLES = (
     "keras-seg predict runs/mine photos/ --out predictions --overlay",
     "keras-seg predict runs/mine a.png b.jpg --out predictions --probability car",
+    "keras-seg predict runs/deconvnet photos/ --out predictions --proposals selective_search --crf",
     "keras-seg predict runs/nuclei slides/ --out cells --instances --augment all",
 )
 
@@ -41,12 +42,13 @@ def run(arguments):
     paths = find_images(arguments.images)
     opened = open_model(arguments.model)
     wanted = None if arguments.probability is None else class_index(opened, arguments.probability)
+    proposals = read_proposals_option(arguments.proposals)
     folder = Path(arguments.out)
     problems = []
     for path in track(paths, "predicting", disable=len(paths) == 1):
         # One bad file among a thousand must not cost the others.
         try:
-            _predict_one(opened, path, folder, wanted, arguments)
+            _predict_one(opened, path, folder, wanted, proposals, arguments)
         except DataError as error:
             problems.append(str(error))
     print(f"{len(paths) - len(problems)} of {len(paths)} images segmented into {folder}")
@@ -82,15 +84,23 @@ def find_images(names):
     return paths
 
 
-def _predict_one(opened, path, folder, wanted, arguments):
+def _predict_one(opened, path, folder, wanted, proposals, arguments):
+    from keras_seg.data.crop_sources import boxes_of
     from keras_seg.data.image_files import read_image
     from keras_seg.inference import predict_probabilities
     from keras_seg.inference.network import classes_from_probabilities
     from keras_seg.viz import instance_overlay, overlay, save_png
 
     image = read_image(path, opened.model.input_shape[-1])
+    if isinstance(proposals, dict):
+        proposals = [boxes_of(proposals, path.stem, lambda: image)]
     probabilities = predict_probabilities(
-        opened.model, [image], batch_size=arguments.batch_size, augment=arguments.augment
+        opened.model,
+        [image],
+        batch_size=arguments.batch_size,
+        augment=arguments.augment,
+        proposals=proposals,
+        crf=arguments.crf,
     )[0]
     classes = classes_from_probabilities(probabilities)
     if arguments.instances:

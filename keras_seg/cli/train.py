@@ -16,7 +16,7 @@ def add_parser(commands):
         subparser = add_command(models, network.name, network.summary, network.examples, _run)
         network.add_options(subparser.add_argument_group("network"))
         _add_training_options(subparser)
-        subparser.set_defaults(network=network, out=f"runs/{network.name}")
+        subparser.set_defaults(network=network, out=f"runs/{network.name}", crop=network.crop)
 
 
 def _add_training_options(parser):
@@ -88,19 +88,17 @@ def _options(arguments):
 def _train(network, run, options, resume):
     import keras
 
-    from keras_seg.training.staged import STAGES
-
     data, val = _open_data(options)
     print(f"training    {data.describe()}\nvalidation  {len(val)} images\nrun folder  {run.path}", flush=True)
     run.start(_config(options, data), resume)
     keras.config.set_dtype_policy(options["precision"])
     keras.utils.set_random_seed(options["seed"])
     if options.get("staged"):
-        _train_stages(network, run, options, data, val, resume)
+        pictures = _train_stages(network, run, options, data, val, resume)
+    elif options.get("two_stage"):
+        pictures = _train_two_stage(network, run, options, data, val, resume)
     else:
-        _train_once(network, run, options, data, val, resume)
-    # A staged run has a folder in the run folder for each stage; the last one's pictures are of the result.
-    pictures = run.path / STAGES[-1] / "pictures" if options.get("staged") else run.pictures
+        pictures = _train_once(network, run, options, data, val, resume)
     best = max(row.get(options["monitor"], float("nan")) for row in run.read_history())
     print(
         f"{options['monitor']} of the best epoch: {best:.4f}\n"
@@ -133,10 +131,12 @@ def _train_once(network, run, options, data, val, resume):
         settings |= recipe(options["recipe"], options["variant"], options["at_once"])
     model = network.build(data, options)
     train_semantic(model, data, val, run, epochs=options["epochs"], resume=resume, **settings)
+    return run.pictures
 
 
 def _train_stages(network, run, options, data, val, resume):
     from keras_seg.training import train_staged_fcn
+    from keras_seg.training.staged import STAGES
 
     train_staged_fcn(
         lambda variant: network.build(data, options, variant=variant),
@@ -149,6 +149,31 @@ def _train_stages(network, run, options, data, val, resume):
         resume=resume,
         **_training_settings(options),
     )
+    # Each stage has a folder in the run folder; the last one's pictures are of the result.
+    return run.path / STAGES[-1] / "pictures"
+
+
+def _train_two_stage(network, run, options, data, val, resume):
+    from keras_seg.cli.options import read_proposals_option
+    from keras_seg.data import propose
+    from keras_seg.training import train_two_stage
+    from keras_seg.training.two_stage import STAGES
+
+    settings = _training_settings(options)
+    settings["augment"] = settings["augment"] or "light"
+    boxes = read_proposals_option(options["proposals"])
+    train_two_stage(
+        network.build(data, options),
+        data,
+        val,
+        run,
+        epochs=options["stage_epochs"] or options["epochs"],
+        proposals=boxes if isinstance(boxes, dict) else propose,
+        statistics_steps=options["statistics_steps"],
+        resume=resume,
+        **settings,
+    )
+    return run.path / STAGES[-1] / "pictures"
 
 
 def _training_settings(options):

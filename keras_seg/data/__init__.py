@@ -5,6 +5,7 @@ from keras_seg.data.crop_sources import instance_crops, proposal_crops
 from keras_seg.data.errors import DataError
 from keras_seg.data.image_files import read_image
 from keras_seg.data.pipeline import load, shapes
+from keras_seg.data.proposal_files import read_proposals, write_proposals
 from keras_seg.data.proposals import propose
 from keras_seg.data.report import check
 from keras_seg.data.source import Source
@@ -23,5 +24,7 @@ __all__ = [
     "proposal_crops",
     "propose",
     "read_image",
+    "read_proposals",
     "shapes",
+    "write_proposals",
 ]

@@ -109,7 +109,7 @@ def proposal_crops(source, propose, *, size=CROP_SIZE, threshold=0.5, balance=Tr
     """
     ids, crops, classes = source.ids, [], []
     for index, mask in _masks(source, "Proposals"):
-        boxes = propose[ids[index]] if isinstance(propose, dict) else propose(source.read(index)[0])
+        boxes = boxes_of(propose, ids[index], lambda index=index: source.read(index)[0])
         instances = objects(source, index, mask)
         class_of = instance_classes(mask, instances, source.ignore_class)
         numbers, truth = instance_boxes(instances)
@@ -119,6 +119,27 @@ def proposal_crops(source, propose, *, size=CROP_SIZE, threshold=0.5, balance=Tr
                 crops.append((index, box, None))
                 classes.append(class_of[int(numbers[best])])
     return BoxCrops(source, balanced(crops, classes) if balance else crops, size)
+
+
+def boxes_of(proposals, name, read_image):
+    """One image's proposals.
+
+    Args:
+        proposals: callable from an image to boxes (P, 4), or dict of names to boxes.
+        name: str. The image's id.
+        read_image: callable that gives the image; called only where it is needed.
+
+    Raises:
+        DataError: the dict does not have the image.
+    """
+    if callable(proposals):
+        return proposals(read_image())
+    if name not in proposals:
+        raise DataError(
+            f"There are no proposals for the image {name}; there are some for {len(proposals)} others. Make "
+            "them for this data set, or give it an empty list."
+        )
+    return proposals[name]
 
 
 def balanced(items, classes):

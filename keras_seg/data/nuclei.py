@@ -12,19 +12,22 @@ from keras_seg.data.class_table import ClassTable
 from keras_seg.data.errors import DataError
 from keras_seg.data.file_source import FileSource, list_images, missing_mask, pair_files
 from keras_seg.data.image_files import read_mask
+from keras_seg.data.path_options import split_options
 from keras_seg.utils.validation import check_integer
 
 BACKGROUND, INSIDE, BORDER = range(3)
 BORDER_WIDTH = 2
-_TABLE = ClassTable(("background", "inside", "border"), colors=((0, 0, 0), (70, 130, 220), (250, 190, 30)))
+_COLORS = ((0, 0, 0), (70, 130, 220), (250, 190, 30))
+_TABLE = ClassTable(("background", "inside", "border"), colors=_COLORS)
+_TABLE_WITHOUT_BORDER = ClassTable(("background", "nucleus"), colors=_COLORS[:2])
 
 
 class NucleiSource(FileSource):
     """Images with instance maps, one 16-bit file each; masks are made of them by `semantic_target`."""
 
     def __init__(self, name, pairs, border=BORDER_WIDTH):
-        super().__init__(name, pairs, _TABLE, channels=3)
-        self._border = check_integer("border", border)
+        self._border = check_integer("border", border, 0)
+        super().__init__(name, pairs, _TABLE if border else _TABLE_WITHOUT_BORDER, channels=3)
 
     def _read_mask(self, path):
         return semantic_target(self._read_instance_map(path), self._border)
@@ -73,14 +76,17 @@ class KaggleNucleiSource(NucleiSource):
 
 
 def open_nuclei(path, border=BORDER_WIDTH):
-    """Open FOLDER/images and FOLDER/instances: 16-bit PNG of instance ids with 0 for background."""
-    path = Path(path)
+    """Open FOLDER/images and FOLDER/instances: 16-bit PNG of instance ids with 0 for background.
+
+    `FOLDER,border=0` makes two classes of them, background and nucleus; another number is the border's width.
+    """
+    path, border = _path_and_border(path, "nuclei", border)
     return NucleiSource("nuclei", pair_files(path / "images", path / "instances"), border)
 
 
 def open_kaggle_nuclei(path, border=BORDER_WIDTH):
-    """Open FOLDER/ID/images/*.png with FOLDER/ID/masks/*.png, one file for each nucleus."""
-    path = Path(path)
+    """Open FOLDER/ID/images/*.png with FOLDER/ID/masks/*.png, one for each nucleus; see `open_nuclei`."""
+    path, border = _path_and_border(path, "kaggle-nuclei", border)
     if not path.is_dir():
         raise DataError(f"There is no folder {path}. Check the path.")
     pairs = []
@@ -89,6 +95,11 @@ def open_kaggle_nuclei(path, border=BORDER_WIDTH):
     if not pairs:
         raise DataError(f"{path} is empty: it has no folder ID with ID/images and ID/masks in it.")
     return KaggleNucleiSource("kaggle-nuclei", pairs, border)
+
+
+def _path_and_border(text, name, border):
+    path, options = split_options(str(text), name, {"border": int})
+    return Path(path), options.get("border", border)
 
 
 def semantic_target(instances, border=BORDER_WIDTH):
@@ -101,7 +112,7 @@ def semantic_target(instances, border=BORDER_WIDTH):
 
     Args:
         instances: integer array (H, W), 0 for background.
-        border: int. Width of the rim in pixels.
+        border: int. Width of the rim in pixels; 0 for none, so that all of a nucleus is inside.
 
     Returns:
         uint8 array (H, W).

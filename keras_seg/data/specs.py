@@ -10,10 +10,12 @@ from keras_seg.data.isbi import open_isbi
 from keras_seg.data.nuclei import open_kaggle_nuclei, open_nuclei
 from keras_seg.data.source import Source
 from keras_seg.data.synthetic import open_shapes
+from keras_seg.data.voc import open_voc
 
 FORMATS = {
     "shapes": open_shapes,
     "folder": open_folder,
+    "voc": open_voc,
     "camvid": open_camvid,
     "isbi": open_isbi,
     "nuclei": open_nuclei,
@@ -30,8 +32,10 @@ def open_source(spec, **options):
         spec: str, `FORMAT:PATH`, perhaps with `#START:STOP` or `#START:STOP:STEP`, a Python slice over the
             items in sorted order: `isbi:data/isbi2012#0:20`. A Source is returned as it is. Formats:
             `shapes:COUNT` or `shapes:count=200,size=128,num_classes=4,seed=0` (drawn, no files),
-            `folder:PATH`, `camvid:PATH`, `isbi:PATH`, `nuclei:PATH`, `kaggle-nuclei:PATH`.
-        **options: passed to the format; `border` (int, 2 pixels) for the two of nuclei.
+            `folder:PATH`, `voc:PATH` or `voc:PATH,set=train,sbd=PATH`, `camvid:PATH`, `isbi:PATH`,
+            `nuclei:PATH`, `kaggle-nuclei:PATH`.
+        **options: passed to the format; `border` (int, 2 pixels; 0 for two classes) for the two of nuclei,
+            which may also stand behind the path, as in `nuclei:PATH,border=0`.
 
     Returns:
         Source.

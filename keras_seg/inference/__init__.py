@@ -1,6 +1,7 @@
 """What is done with a trained network: images of any size in, probabilities, classes and instances out."""
 
 from keras_seg.inference.augmentation import test_time_augmentation
+from keras_seg.inference.crf import dense_crf
 from keras_seg.inference.evaluation import evaluate_semantic
 from keras_seg.inference.instances import instances_from_semantic
 from keras_seg.inference.merged_models import ensemble
@@ -9,6 +10,7 @@ from keras_seg.inference.proposals import predict_proposals
 from keras_seg.inference.tiling import predict_tiled
 
 __all__ = [
+    "dense_crf",
     "ensemble",
     "evaluate_semantic",
     "instances_from_semantic",

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_seg.data import open_source
+from keras_seg.data.crop_sources import boxes_of
 from keras_seg.inference.instances import instances_from_semantic
 from keras_seg.inference.network import classes_from_probabilities
 from keras_seg.inference.predictor import predict_probabilities
@@ -14,7 +15,7 @@ from keras_seg.utils.validation import bad_argument
 _SMALLEST_NUCLEUS = 20
 
 
-def evaluate_semantic(model, data, *, batch_size=4, augment=None, progress=True):
+def evaluate_semantic(model, data, *, batch_size=4, augment=None, proposals=None, crf=False, progress=True):
     """Score a model on whole images.
 
     Args:
@@ -22,13 +23,17 @@ def evaluate_semantic(model, data, *, batch_size=4, augment=None, progress=True)
         data: Source or spec, with the classes that the model was trained on.
         batch_size: int. Tiles at once, for networks and images that need tiling.
         augment: None, "mirror" or "all": average over flips and turns, see `predict_probabilities`.
+        proposals: None, or what makes boxes: "selective_search", a callable from an image to boxes, or a dict
+            from the data's ids to boxes, see `predict_proposals`.
+        crf: bool. Refine by a fully connected CRF, see `dense_crf`.
         progress: bool. Show a bar on a terminal.
 
     Returns:
         dict of float: "pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou", and "iou/NAME"
         and "accuracy/NAME" for each class. For `isbi` data also "pixel_error", "v_rand_thinned" and
         "v_info_thinned", from the probability of cell; for nuclei also "average_precision/iou_0.50" to 0.95
-        and "average_precision/mean", of instances by watershed, counted over all objects.
+        and "average_precision/mean", of instances by watershed, or by connected components where there is no
+        border class, counted over all objects.
 
     Raises:
         ValueError: the model has another number of classes or channels than the data.
@@ -40,7 +45,12 @@ def evaluate_semantic(model, data, *, batch_size=4, augment=None, progress=True)
     details = []
     for index in track(range(len(data)), "evaluating", disable=not progress):
         image, truth = data.read(index)
-        probabilities = predict_probabilities(model, [image], batch_size=batch_size, augment=augment)[0]
+        boxes = proposals
+        if isinstance(proposals, dict):
+            boxes = [boxes_of(proposals, data.ids[index], lambda image=image: image)]
+        probabilities = predict_probabilities(
+            model, [image], batch_size=batch_size, augment=augment, proposals=boxes, crf=crf
+        )[0]
         predicted = classes_from_probabilities(probabilities).astype("int64")
         counted = truth < classes
         matrix += np.bincount(
@@ -49,7 +59,8 @@ def evaluate_semantic(model, data, *, batch_size=4, augment=None, progress=True)
         if data.name == "isbi":
             details.append((truth, probabilities[..., 1]))
         elif data.name in ("nuclei", "kaggle-nuclei"):
-            found = instances_from_semantic(probabilities, min_size=_SMALLEST_NUCLEUS)
+            method = "watershed" if classes == 3 else "components"
+            found = instances_from_semantic(probabilities, method=method, min_size=_SMALLEST_NUCLEUS)
             details.append((data.read_instances(index), found))
     scores = scores_from_matrix(matrix, data.class_names)
     if data.name == "isbi":

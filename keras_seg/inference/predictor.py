@@ -3,7 +3,9 @@
 import numpy as np
 
 from keras_seg.inference.augmentation import mean_over, moves_for
+from keras_seg.inference.crf import dense_crf
 from keras_seg.inference.network import SemanticNetwork, classes_from_probabilities
+from keras_seg.inference.proposals import predict_proposals
 from keras_seg.inference.tiling import predict_tiled
 from keras_seg.utils.validation import bad_argument, check_integer
 
@@ -11,11 +13,11 @@ from keras_seg.utils.validation import bad_argument, check_integer
 WHOLE_IMAGE_PIXELS = 1024 * 1024
 
 
-def predict_classes(model, images, *, batch_size=4, augment=None):
+def predict_classes(model, images, **options):
     """Class ids of every pixel of every image.
 
     Args:
-        model, images, batch_size, augment: as for `predict_probabilities`.
+        model, images, **options: as for `predict_probabilities`.
 
     Returns:
         list of arrays (H, W), in the order of `images`: uint8, or uint16 beyond 256 classes.
@@ -24,13 +26,10 @@ def predict_classes(model, images, *, batch_size=4, augment=None):
 
         >>> masks = predict_classes(model, [np.asarray(Image.open(path)) for path in paths])
     """
-    return [
-        classes_from_probabilities(p)
-        for p in predict_probabilities(model, images, batch_size=batch_size, augment=augment)
-    ]
+    return [classes_from_probabilities(p) for p in predict_probabilities(model, images, **options)]
 
 
-def predict_probabilities(model, images, *, batch_size=4, augment=None):
+def predict_probabilities(model, images, *, batch_size=4, augment=None, proposals=None, crf=False):
     """Class probabilities of every pixel of every image.
 
     A network that takes any size sees each image whole, images of one size together in batches. Images of
@@ -43,14 +42,40 @@ def predict_probabilities(model, images, *, batch_size=4, augment=None):
         batch_size: int, default 4. Images, or tiles of one image, run at once.
         augment: None (default), "mirror" or "all". Mean over the image and its mirror image, or over all
             eight flips and quarter turns.
+        proposals: None (default): whole images. "selective_search", a callable from an image to boxes, or a
+            list of boxes (P, 4) for each image: crops around object proposals, see `predict_proposals`.
+        crf: bool. Refine the probabilities by a fully connected CRF, see `dense_crf`.
 
     Returns:
         list of float32 arrays (H, W, K), in the order of `images`.
 
     Raises:
-        ValueError: an image with other channels than the model's.
+        ValueError: an image with other channels than the model's; `augment` with `proposals`; not one list
+            of boxes for each image.
     """
     check_integer("batch_size", batch_size)
+    if proposals is None:
+        results = _whole(model, images, batch_size, augment)
+    else:
+        results = _by_proposals(model, images, batch_size, augment, proposals)
+    return [dense_crf(p, image) for p, image in zip(results, images, strict=True)] if crf else results
+
+
+def _by_proposals(model, images, batch_size, augment, proposals):
+    if augment is not None:
+        raise bad_argument("augment", "None with `proposals`", augment)
+    images = [_with_channels(image, model.input_shape[-1]) for image in images]
+    alike = isinstance(proposals, str) or callable(proposals)
+    boxes = [proposals] * len(images) if alike else list(proposals)
+    if len(boxes) != len(images):
+        raise bad_argument("proposals", f"boxes for each of the {len(images)} images", f"{len(boxes)} lists")
+    return [
+        predict_proposals(model, image, some, batch_size=batch_size)
+        for image, some in zip(images, boxes, strict=True)
+    ]
+
+
+def _whole(model, images, batch_size, augment):
     network = SemanticNetwork(model)
     moves = moves_for(network, augment)
     images = [_with_channels(image, network.channels) for image in images]

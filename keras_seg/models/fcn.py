@@ -50,8 +50,8 @@ def fcn(
 
     Differences from the paper: by default convolutions are padded as usual and skips are aligned by their
     half-pixel centres, and images are mirrored at their ends until 32 divides their sides (see
-    `keras_seg.layers.PadToMultiple`); `padding="paper"` builds the released form. AlexNet and GoogLeNet are torchvision's
-    networks, whose weights can be had, not Caffe's (see `keras_seg.backbones`).
+    `keras_seg.layers.PadToMultiple`); `padding="paper"` builds the released form. AlexNet and
+    GoogLeNet are torchvision's networks, whose weights can be had, not Caffe's (see `keras_seg.backbones`).
 
     Args:
         num_classes: int. Channels of the output; background counts where it is a class.

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.tf_only
 class TestSpecs:
     def test_unknown_format_lists_the_known(self):
         with pytest.raises(
-            DataError, match=r"'video:x' are of no known format.*shapes, folder, camvid, isbi"
+            DataError, match=r"'video:x' are of no known format.*shapes, folder, voc, camvid, isbi"
         ):
             open_source("video:x")
         with pytest.raises(DataError, match="Write folder:PATH"):
@@ -280,6 +280,11 @@ class TestNuclei:
         np.testing.assert_array_equal(one.read(0)[1], semantic_target(instances, 2))
         np.testing.assert_array_equal(one.read_instances(0), instances)
         np.testing.assert_array_equal(other.read_instances(0), instances)
+        plain = open_source(f"nuclei:{tmp_path}/one,border=0")
+        assert plain.class_names == ("background", "nucleus")
+        np.testing.assert_array_equal(plain.read(0)[1], plain.read_instances(0) > 0)
+        with pytest.raises(DataError, match="`border=thin` of nuclei has no value of its kind"):
+            open_source(f"nuclei:{tmp_path}/one,border=thin")
         wide = open_source(f"nuclei:{tmp_path}/one", border=3)
         assert (wide.read(0)[1] == 2).sum() > (one.read(0)[1] == 2).sum()
         assert set(np.unique(one.cells(0, one.read(0)[1]))) == {0, 1, 2, 3}

@@ -166,6 +166,17 @@ class TestBackbone:
         # Its weights are the model's own: trained with it.
         assert any(weight is own.get_layer("half").kernel for weight in model.trainable_weights)
 
+    def test_other_sizes_keep_the_places(self):
+        """Rows cut off at the end leave the rest where it was: "same" strides place odd maps elsewhere."""
+        x = images = keras.Input((None, None, 3))
+        for _ in range(3):
+            x = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="silu")(x)
+        model = unet(3, filters=2, depth=3, backbone=keras.Model(images, x, name="own"))
+        image = pixels(1, 96, 96, 3)
+        expected = model.predict(image, verbose=0)[:, :40, :40]
+        received = model.predict(image[:, :90, :93], verbose=0)[:, :40, :40]
+        np.testing.assert_allclose(received, expected, atol=1e-5 * np.abs(expected).max())
+
     def test_maps_that_do_not_halve_are_resized(self, tmp_path):
         images = keras.Input((None, None, 3))
         x = keras.layers.Conv2D(4, 3, strides=2, padding="valid")(images)
