@@ -12,6 +12,8 @@ if keras.backend.backend() == "tensorflow":
     # PyTorch's CUDA builds load Triton with torchvision, whose LLVM ends a process that has TensorFlow's.
     sys.modules.setdefault("triton", None)
 
+# Of a network's arithmetic in each work: the gradient to the maps and to the kernels cost one more each.
+PASSES = {"predict": 1, "training step": 3}
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
@@ -31,7 +33,9 @@ def compare(name, build, build_peer, images, masks, precision, repeats):
         list of dicts, one for each work.
     """
     ours = _keras_functions(build, precision, images, masks)
-    theirs = _torch_functions(build_peer(), precision, images, masks)
+    peer = build_peer()
+    operations = _operations(peer, images)
+    theirs = _torch_functions(peer, precision, images, masks)
     rows = []
     for work in ours:
         times = interleaved_medians({"keras_seg": ours[work], "torch": theirs[work]}, repeats)
@@ -45,14 +49,39 @@ def compare(name, build, build_peer, images, masks, precision, repeats):
             "keras_seg_seconds": times["keras_seg"],
             "torch_seconds": times["torch"],
             "ratio": times["keras_seg"] / times["torch"],
+            "arithmetic_seconds": PASSES[work] * operations / matrix_rate(precision),
         }
         rows.append(row)
         print(
             f"{name:20} {work:14} {precision:9} keras_seg ({row['backend']}) {row['keras_seg_seconds']:.3f} s"
-            f"   torch {row['torch_seconds']:.3f} s   ratio {row['ratio']:.2f}",
+            f"   torch {row['torch_seconds']:.3f} s   ratio {row['ratio']:.2f}"
+            f"   its arithmetic as one matrix product {row['arithmetic_seconds']:.3f} s",
             flush=True,
         )
     return rows
+
+
+def matrix_rate(precision, side=4096):
+    """Operations a second of a large matrix product by PyTorch: what a convolution can hope for at most.
+
+    Args:
+        precision: "float32" or "bfloat16".
+        side: int. Of both square matrices.
+
+    Returns:
+        float, multiplications and additions a second, the median of 5.
+    """
+    a, b = (torch.randn(side, side, dtype=getattr(torch, precision)) for _ in range(2))
+    return 2 * side**3 / interleaved_medians({"product": lambda: a @ b}, 5)["product"]
+
+
+def _operations(model, images):
+    """Multiplications and additions of the model's convolutions, forward."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model.eval()(torch.tensor(images).permute(0, 3, 1, 2))
+    return counter.get_total_flops()
 
 
 def _keras_functions(build, precision, images, masks):

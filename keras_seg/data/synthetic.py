@@ -12,8 +12,10 @@ from PIL import Image, ImageDraw
 
 from keras_seg.data.errors import DataError
 from keras_seg.data.source import Source
-from keras_seg.utils.validation import bad_argument, check_integer, check_pair
+from keras_seg.utils.validation import bad_argument, check_integer, check_number, check_pair
 
+# Of an object's circle, as parts of the image's shorter side.
+_RADIUS = (0.1, 0.24)
 _KINDS = ("circle", "rectangle", "triangle", "star", "cross", "ring")
 
 
@@ -25,16 +27,20 @@ class ShapesSource(Source):
         size: int or (height, width), at least 16.
         num_classes: int, 2 to 255. Background is class 0.
         seed: int.
+        radius: (least, largest), of the circle around an object, as parts of the shorter side.
     """
 
     drawn = True
 
-    def __init__(self, count=200, size=(128, 128), num_classes=4, seed=0):
+    def __init__(self, count=200, size=(128, 128), num_classes=4, seed=0, radius=_RADIUS):
         count = check_integer("count", count)
         self._shape = check_pair("size", size, 16)
         self._seed = check_integer("seed", seed, 0)
         if check_integer("num_classes", num_classes, 2) > 255:
             raise bad_argument("num_classes", "at most 255", num_classes)
+        self._radius = tuple(check_number("radius", part, 0.001, 1) for part in radius)
+        if len(self._radius) != 2 or self._radius[0] > self._radius[1]:
+            raise bad_argument("radius", "(least, largest)", radius)
         self._rings = math.ceil((num_classes - 1) / len(_KINDS))
         names = [self._class_name(number) for number in range(1, num_classes)]
         ids = [f"shapes_{number:05d}" for number in range(count)]
@@ -62,7 +68,7 @@ class ShapesSource(Source):
         side = min(self._shape)
         for number in range(1, random.integers(4, 9) + 1):
             class_id = random.integers(1, self.num_classes)
-            radius = side * random.uniform(0.1, 0.24)
+            radius = side * random.uniform(*self._radius)
             center = random.uniform(0, 1, 2) * self._shape
             inside = _stencil(_KINDS[(class_id - 1) % len(_KINDS)], self._shape, center, radius, random)
             # A shade that falls off across the shape, so that one object is not one colour.
@@ -98,14 +104,33 @@ def open_shapes(text=""):
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = part.rpartition("=")
         key = key if equals else "count"
-        numbers = value.split("x") if key == "size" else [value]
-        if key not in ("count", "size", "num_classes", "seed") or not all(n.isdecimal() for n in numbers):
+        try:
+            options[key] = _PARSE[key](value)
+        except (KeyError, ValueError) as error:
             raise DataError(
                 f"`{part}` in shapes:{text} is not understood. Write shapes:COUNT, or "
-                "shapes:count=200,size=128,num_classes=4,seed=0 with the parts that you need."
-            )
-        options[key] = int(value) if len(numbers) == 1 else tuple(map(int, numbers))
+                "shapes:count=200,size=128,num_classes=4,seed=0,radius=0.1x0.24 with the parts that you need."
+            ) from error
     return ShapesSource(**options)
+
+
+def _whole(text):
+    if not text.isdecimal():
+        raise ValueError(text)
+    return int(text)
+
+
+def _sides(text):
+    sides = tuple(map(_whole, text.split("x")))
+    return sides if len(sides) > 1 else sides[0]
+
+
+def _radii(text):
+    least, largest = text.split("x")
+    return float(least), float(largest)
+
+
+_PARSE = {"count": _whole, "size": _sides, "num_classes": _whole, "seed": _whole, "radius": _radii}
 
 
 def _ground(random, shape):

@@ -65,3 +65,13 @@ def test_specs():
         open_source("shapes:num_classes=1")
     with pytest.raises(ValueError, match="`num_classes` must be at most 255"):
         open_source("shapes:num_classes=256")
+
+
+def test_radius():
+    small, large = (
+        open_source(f"shapes:count=4,size=128,radius={part}") for part in ("0.02x0.03", "0.3x0.4")
+    )
+    assert (small.read(0)[1] > 0).mean() < 0.02 < 0.2 < (large.read(0)[1] > 0).mean()
+    for wrong in ("0.2", "0.3x0.2", "axb", "0x2"):
+        with pytest.raises(ValueError, match="radius"):
+            open_source(f"shapes:radius={wrong}")
