@@ -1,4 +1,4 @@
-"""The claims of DeconvNet's paper, measured: two stages against one, DeconvNet against FCN, and both together.
+"""The claims of DeconvNet's paper, measured: two stages against one, against FCN, and both networks together.
 
     python -m benchmarks.deconvnet_claims --out runs/claims
     python -m benchmarks.deconvnet_claims --data camvid:data/train --val camvid:data/val --out runs/camvid_dn
