@@ -1,5 +1,6 @@
 """A semantic model beside its peer in PyTorch: training step and predict, in the same process and rounds."""
 
+import functools
 import sys
 
 import keras
@@ -7,13 +8,14 @@ import torch
 
 from benchmarks.timing import interleaved_medians, processor_name
 from keras_seg import losses
+from keras_seg.inference import FrozenModel
 
 if keras.backend.backend() == "tensorflow":
     # PyTorch's CUDA builds load Triton with torchvision, whose LLVM ends a process that has TensorFlow's.
     sys.modules.setdefault("triton", None)
 
 # Of a network's arithmetic in each work: the gradient to the maps and to the kernels cost one more each.
-PASSES = {"predict": 1, "training step": 3}
+PASSES = {"predict": 1, "predict, frozen": 1, "training step": 3}
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
@@ -53,7 +55,7 @@ def compare(name, build, build_peer, images, masks, precision, repeats):
         }
         rows.append(row)
         print(
-            f"{name:20} {work:14} {precision:9} keras_seg ({row['backend']}) {row['keras_seg_seconds']:.3f} s"
+            f"{name:20} {work:15} {precision:9} keras_seg ({row['backend']}) {row['keras_seg_seconds']:.3f} s"
             f"   torch {row['torch_seconds']:.3f} s   ratio {row['ratio']:.2f}"
             f"   its arithmetic as one matrix product {row['arithmetic_seconds']:.3f} s",
             flush=True,
@@ -90,9 +92,15 @@ def _keras_functions(build, precision, images, masks):
     # XLA pays on accelerators, and is all that JAX has; TensorFlow's own kernels are faster on a CPU.
     jit = "auto" if keras.backend.backend() == "jax" else False
     model.compile(keras.optimizers.Adam(1e-4), losses.CrossEntropy(), jit_compile=jit)
+
+    @functools.cache
+    def frozen():
+        return FrozenModel(model).predict_on_batch
+
     return {
         "training step": lambda: model.train_on_batch(images, masks),
         "predict": lambda: model.predict_on_batch(images),
+        "predict, frozen": lambda: frozen()(images),
     }
 
 
@@ -116,4 +124,5 @@ def _torch_functions(model, precision, images, masks):
         with torch.inference_mode(), autocast:
             model(inputs).float().numpy()
 
-    return {"training step": training_step, "predict": predict}
+    # PyTorch has no such form of its own: the peer of both is the same.
+    return {"training step": training_step, "predict": predict, "predict, frozen": predict}

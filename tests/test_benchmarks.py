@@ -66,3 +66,22 @@ def test_least_bytes_of_pooling():
     both = least_bytes(case, BACKWARD, inputs, outputs, [inputs["x"]], "float32")
     assert both == (4 * whole + 8 * pooled) + (8 * pooled + 4 * whole)
     assert least_bytes(case, FORWARD, inputs, outputs, [], "bfloat16") == 2 * whole + (2 + 4) * pooled
+
+
+def test_object_overlaps_are_those_of_each_object():
+    """Two squares of one class: one found whole, of the other a half, and a stray pixel far away."""
+    pytest.importorskip("cv2")
+    from benchmarks.deconvnet_claims import object_overlaps
+
+    class Squares:
+        ignore_class, num_classes = None, 2
+
+        def read_instances(self, index):
+            return instances
+
+    instances = np.zeros((40, 40), int)
+    instances[4:12, 4:12], instances[20:36, 20:36] = 1, 2
+    predicted = (instances == 1) | (instances == 2) & (np.arange(40) < 28)
+    predicted[0, 39] = True
+    found = object_overlaps(Squares(), 0, (instances > 0).astype(int), predicted.astype(int))
+    assert found == [(8.0, 1.0), (16.0, 0.5)]

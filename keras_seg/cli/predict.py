@@ -37,18 +37,21 @@ def add_parser(commands):
 def run(arguments):
     from keras_seg.cli.model_files import class_index, open_model
     from keras_seg.data import DataError
+    from keras_seg.inference import FrozenModel
     from keras_seg.utils.progress import track
 
     paths = find_images(arguments.images)
     opened = open_model(arguments.model)
     wanted = None if arguments.probability is None else class_index(opened, arguments.probability)
     proposals = read_proposals_option(arguments.proposals)
+    # One image takes less time than the preparation.
+    model = FrozenModel(opened.model) if len(paths) > 1 else opened.model
     folder = Path(arguments.out)
     problems = []
     for path in track(paths, "predicting", disable=len(paths) == 1):
         # One bad file among a thousand must not cost the others.
         try:
-            _predict_one(opened, path, folder, wanted, proposals, arguments)
+            _predict_one(model, opened.colors, path, folder, wanted, proposals, arguments)
         except DataError as error:
             problems.append(str(error))
     print(f"{len(paths) - len(problems)} of {len(paths)} images segmented into {folder}")
@@ -84,18 +87,18 @@ def find_images(names):
     return paths
 
 
-def _predict_one(opened, path, folder, wanted, proposals, arguments):
+def _predict_one(model, colors, path, folder, wanted, proposals, arguments):
     from keras_seg.data.crop_sources import boxes_of
     from keras_seg.data.image_files import read_image
     from keras_seg.inference import predict_probabilities
     from keras_seg.inference.network import classes_from_probabilities
     from keras_seg.viz import instance_overlay, overlay, save_png
 
-    image = read_image(path, opened.model.input_shape[-1])
+    image = read_image(path, model.input_shape[-1])
     if isinstance(proposals, dict):
         proposals = [boxes_of(proposals, path.stem, lambda: image)]
     probabilities = predict_probabilities(
-        opened.model,
+        model,
         [image],
         batch_size=arguments.batch_size,
         augment=arguments.augment,
@@ -110,7 +113,7 @@ def _predict_one(opened, path, folder, wanted, proposals, arguments):
     else:
         shown = classes if wanted is None else (255 * probabilities[..., wanted]).round().astype("uint8")
         save_png(folder / f"{path.stem}.png", shown)
-        picture = overlay(image, classes, opened.colors)
+        picture = overlay(image, classes, colors)
     if arguments.overlay:
         save_png(folder / "overlays" / f"{path.stem}.png", picture)
 

@@ -3,6 +3,7 @@
 from keras_seg.inference.augmentation import test_time_augmentation
 from keras_seg.inference.crf import dense_crf
 from keras_seg.inference.evaluation import evaluate_semantic
+from keras_seg.inference.frozen_model import FrozenModel
 from keras_seg.inference.instances import instances_from_semantic
 from keras_seg.inference.merged_models import ensemble
 from keras_seg.inference.predictor import predict_classes, predict_probabilities
@@ -10,6 +11,7 @@ from keras_seg.inference.proposals import predict_proposals
 from keras_seg.inference.tiling import predict_tiled
 
 __all__ = [
+    "FrozenModel",
     "dense_crf",
     "ensemble",
     "evaluate_semantic",

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_seg.data import open_source
 from keras_seg.data.crop_sources import boxes_of
+from keras_seg.inference.frozen_model import FrozenModel
 from keras_seg.inference.instances import instances_from_semantic
 from keras_seg.inference.network import classes_from_probabilities
 from keras_seg.inference.predictor import predict_probabilities
@@ -40,6 +41,7 @@ def evaluate_semantic(model, data, *, batch_size=4, augment=None, proposals=None
     """
     data = open_source(data)
     _check_fits(model, data)
+    model = FrozenModel(model)
     classes = data.num_classes
     matrix = np.zeros((classes, classes), "int64")
     details = []

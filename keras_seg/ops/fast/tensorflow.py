@@ -4,12 +4,15 @@ import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
 from keras_seg.ops.fast import (
+    frozen_tensorflow,
     normalization_tensorflow,
     pooling_tensorflow,
     roi_tensorflow,
     suppression_tensorflow,
 )
 from keras_seg.ops.fast.dispatch import Native
+
+_LARGEST_FROZEN = 1.5e9
 
 
 def under_xla():
@@ -34,6 +37,11 @@ def _unpool_serves(windows):
     return not under_xla() and not tf.config.list_physical_devices("GPU")
 
 
+def _freezing_serves(num_bytes):
+    """On CPUs, where kernels are laid out by oneDNN; a graph in one piece may have 2 GB, copies included."""
+    return num_bytes < _LARGEST_FROZEN and not tf.config.list_physical_devices("GPU")
+
+
 def _resize_bilinear(x, size):
     return tf.cast(tf.image.resize(x, size), x.dtype)
 
@@ -43,6 +51,7 @@ NATIVE = {
     "batch_normalization": Native(normalization_tensorflow.batch_normalization, lambda: not under_xla()),
     "bag_sums": Native(roi_tensorflow.bag_sums, _bags_serve),
     "bag_sums_gradient": Native(roi_tensorflow.bag_sums_gradient, _bags_serve),
+    "frozen_function": Native(frozen_tensorflow.frozen_function, _freezing_serves),
     "max_pool_with_argmax": Native(pooling_tensorflow.max_pool_with_argmax, _pool_serves),
     "max_unpool": Native(pooling_tensorflow.max_unpool, _unpool_serves),
     "nms": Native(suppression_tensorflow.kept_by_pairs, lambda: not under_xla()),

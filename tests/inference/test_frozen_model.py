@@ -1,0 +1,87 @@
+"""FrozenModel: the model's own answers, at every size, as it was when it was frozen."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_seg import fcn, unet
+from keras_seg.inference import FrozenModel, predict_probabilities, predict_proposals, predict_tiled
+from tests.harness import pixels
+
+
+def backbone():
+    x = images = keras.Input((None, None, 3))
+    for level in range(1, 6):
+        x = keras.layers.Conv2D(4, 3, strides=2, padding="same")(x)
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.Activation("silu", name=f"silu{level}")(x)
+    return keras.Model(images, x, name="small")
+
+
+NETWORKS = {
+    "unet": lambda: unet(3, filters=4, depth=2, normalization="batch"),
+    "unet, one size": lambda: unet(3, (48, 64, 3), filters=4, depth=2),
+    "fcn": lambda: fcn(3, backbone=backbone(), learn_upsampling=True),
+}
+
+
+def randomized(build):
+    """With weights and batch statistics that leave no layer at its neutral start."""
+    model = build()
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        value = rng.normal(0, 0.3, weight.shape)
+        weight.assign(np.abs(value) + 0.5 if "variance" in weight.path else value)
+    return model
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_answers_as_the_model(name, policy):
+    keras.config.set_dtype_policy(policy)
+    model = randomized(NETWORKS[name])
+    frozen = FrozenModel(model)
+    sizes = [(48, 64)] if "one size" in name else [(48, 64), (37, 51)]
+    for size in sizes:
+        for images in (pixels(2, *size, 3), pixels(1, *size, 3).astype("float32")):
+            expected = model.predict_on_batch(images)
+            received = frozen.predict_on_batch(images)
+            # The same kernels on weights laid out before: some roundings; of bfloat16, 2^-8 each.
+            tolerance = (1e-5 if policy == "float32" else 0.04) * np.abs(expected).max()
+            np.testing.assert_allclose(received, expected, atol=tolerance)
+            assert received.dtype == np.float32
+
+
+@pytest.mark.tf_only
+def test_keeps_the_weights_that_it_was_made_of():
+    model = randomized(NETWORKS["unet"])
+    images = pixels(1, 32, 32, 3)
+    frozen = FrozenModel(model)
+    before = frozen.predict_on_batch(images)
+    model.get_layer("head").bias.assign_add([5.0, 0.0, 0.0])
+    np.testing.assert_array_equal(frozen.predict_on_batch(images), before)
+    again = FrozenModel(frozen).predict_on_batch(images)
+    np.testing.assert_allclose(again - before, np.broadcast_to([5, 0, 0], before.shape), atol=1e-4)
+
+
+@pytest.mark.tf_only
+def test_stands_for_the_model_in_inference():
+    model = randomized(NETWORKS["unet"])
+    frozen = FrozenModel(model)
+    image = pixels(70, 90, 3)
+    box = np.array([[5, 5, 60, 40]], "float32")
+    for predict in (
+        lambda m: predict_probabilities(m, [image], augment="mirror")[0],
+        lambda m: predict_tiled(m, image, tile_size=48, progress=False),
+        lambda m: predict_proposals(m, image, box),
+    ):
+        np.testing.assert_allclose(predict(frozen), predict(model), atol=1e-4)
+
+
+@pytest.mark.tf_only
+def test_a_model_too_large_for_one_graph_runs_as_it_is(monkeypatch):
+    from keras_seg.ops.fast import tensorflow
+
+    monkeypatch.setattr(tensorflow, "_LARGEST_FROZEN", 10)
+    model = NETWORKS["unet"]()
+    assert FrozenModel(model).predict_on_batch == model.predict_on_batch
