@@ -1,4 +1,4 @@
-"""A model's weights as constants of a TensorFlow graph, which prepares constants once, variables each time."""
+"""A model's weights as constants of a TensorFlow graph, which prepares constants only once."""
 
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
