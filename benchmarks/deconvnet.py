@@ -23,6 +23,7 @@ from benchmarks.torch_fcn import Normalized
 from keras_seg import deconvnet
 from keras_seg.data.proposals import propose
 from keras_seg.data.synthetic import ShapesSource
+from keras_seg.inference import FrozenModel
 from keras_seg.inference.network import SemanticNetwork
 from keras_seg.inference.proposals import ScoreCanvas, run_crops
 
@@ -69,7 +70,7 @@ def _parse():
 def _instance_wise(arguments, precision):
     """Seconds for proposals, network and aggregation of one image."""
     keras.config.set_dtype_policy(POLICIES[precision])
-    network = SemanticNetwork(deconvnet(NUM_CLASSES, width=arguments.width))
+    network = SemanticNetwork(FrozenModel(deconvnet(NUM_CLASSES, width=arguments.width)))
     image, _ = ShapesSource(1, (360, 480)).read(0)
     seconds = {}
     started = time.perf_counter()
