@@ -26,11 +26,24 @@ class FrozenModel:
         self._model = getattr(model, "_model", model)
         self.name = model.name
         self.input_shape, self.output_shape = model.input_shape, model.output_shape
-        self.predict_on_batch = self._frozen() or self._model.predict_on_batch
+        self._run = self._frozen() or self._model.predict_on_batch
+        self._known_shapes = set()
 
     def compute_output_shape(self, input_shape):
         """As the model's."""
         return self._model.compute_output_shape(input_shape)
+
+    def predict_on_batch(self, images):
+        """As the model's: array (N, H, W, C) to float32 array (N, h, w, K).
+
+        Raises:
+            ValueError: a size that the model refuses.
+        """
+        if images.shape not in self._known_shapes:
+            # A graph for all sizes runs those too that a check while tracing would refuse.
+            self.compute_output_shape(images.shape)
+            self._known_shapes.add(images.shape)
+        return self._run(images)
 
     def _frozen(self):
         size = 4 * self._model.count_params()

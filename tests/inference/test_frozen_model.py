@@ -84,4 +84,12 @@ def test_a_model_too_large_for_one_graph_runs_as_it_is(monkeypatch):
 
     monkeypatch.setattr(tensorflow, "_LARGEST_FROZEN", 10)
     model = NETWORKS["unet"]()
-    assert FrozenModel(model).predict_on_batch == model.predict_on_batch
+    assert FrozenModel(model)._run == model.predict_on_batch
+
+
+@pytest.mark.tf_only
+def test_refuses_the_sizes_that_the_model_refuses():
+    frozen = FrozenModel(unet(3, padding="valid", filters=2, depth=2))
+    assert frozen.predict_on_batch(pixels(1, 92, 92, 3)).shape == (1, 52, 52, 3)
+    with pytest.raises(ValueError, match="92"):
+        frozen.predict_on_batch(pixels(1, 91, 92, 3))
