@@ -9,6 +9,7 @@ import math
 import numpy as np
 from PIL import Image
 
+from keras_seg.data.resizing import resize_image, resize_plane
 from keras_seg.utils.validation import bad_argument, check_pair
 
 # A crop of a box is read out of its whole pixels first; larger ones are a mistake in the boxes.
@@ -38,14 +39,7 @@ def crop_box(image, box, size, fill=0):
         (224, 224, 3)
     """
     part, inner = _whole_pixels(image, box, fill)
-    height, width = check_pair("size", size)
-    if part.dtype == np.uint8 and part.shape[2] == 3:
-        return _resized(part, inner, (width, height), Image.Resampling.BILINEAR)
-    planes = [
-        _resized(np.ascontiguousarray(part[..., channel]), inner, (width, height), Image.Resampling.BILINEAR)
-        for channel in range(part.shape[2])
-    ]
-    return np.stack(planes, axis=-1)
+    return resize_image(part, check_pair("size", size), inner)
 
 
 def crop_box_mask(mask, box, size, fill=0):
@@ -60,8 +54,7 @@ def crop_box_mask(mask, box, size, fill=0):
         Array (height, width) of the mask's dtype.
     """
     part, inner = _whole_pixels(mask, box, fill)
-    height, width = check_pair("size", size)
-    resized = _resized(part.astype("int32"), inner, (width, height), Image.Resampling.NEAREST)
+    resized = resize_plane(part.astype("int32"), check_pair("size", size), Image.Resampling.NEAREST, inner)
     return resized.astype(mask.dtype)
 
 
@@ -96,7 +89,3 @@ def _whole_pixels(array, box, fill):
     inside = array[rows, columns]
     part[rows.start - top :, columns.start - left :][: inside.shape[0], : inside.shape[1]] = inside
     return part, (x1 - left, y1 - top, x2 - left, y2 - top)
-
-
-def _resized(array, box, size, resampling):
-    return np.asarray(Image.fromarray(array).resize(size, resampling, box=box))

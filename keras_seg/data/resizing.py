@@ -1,0 +1,65 @@
+"""Resizing arrays as pictures: images bilinearly, masks by the area that each new pixel covers.
+
+Boxes are xyxy in pixels, continuous: pixel i spans i..i+1.
+"""
+
+import numpy as np
+from PIL import Image
+
+
+def resize_image(image, size, box=None):
+    """An image, or a box of it, resized bilinearly.
+
+    Where it shrinks, each new pixel is the weighted mean of all pixels that it covers, so that nothing is
+    skipped. A box of whole pixels that keeps its size is copied as it is.
+
+    Args:
+        image: uint8 or float32 array (H, W, C); any C.
+        size: (height, width) of the result.
+        box: four numbers within the image, xyxy, or None for all of it.
+
+    Returns:
+        Array (height, width, C) of the image's dtype.
+    """
+    height, width = size
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return resize_plane(image, (height, width), Image.Resampling.BILINEAR, box)
+    planes = [
+        resize_plane(image[..., channel], (height, width), Image.Resampling.BILINEAR, box)
+        for channel in range(image.shape[2])
+    ]
+    return np.stack(planes, axis=-1)
+
+
+def resize_plane(array, size, resampling, box=None):
+    """`PIL.Image.resize` of an array that Pillow has a mode for: uint8 (H, W, 3), or 8 or 32 bits (H, W)."""
+    picture = Image.fromarray(np.ascontiguousarray(array))
+    return np.asarray(picture.resize(size[::-1], resampling, box=box))
+
+
+def resize_areas(mask, size, box=None):
+    """A mask, or a box of it, resized so that each new pixel is the exact mean of what it covers.
+
+    Pillow's and OpenCV's area filters give a pixel to one bin or the other where it lies in both; here it
+    counts in each by the part that lies there, so that no edge moves.
+
+    Args:
+        mask: bool or number array (h, w).
+        size: (height, width) of the result.
+        box: four numbers, xyxy, or None for all of it. What reaches beyond the mask is 0 there.
+
+    Returns:
+        float32 array (height, width).
+    """
+    x1, y1, x2, y2 = (0, 0, mask.shape[1], mask.shape[0]) if box is None else box
+    rows = _shares(y1, y2, mask.shape[0], size[0])
+    columns = _shares(x1, x2, mask.shape[1], size[1])
+    return rows @ mask.astype("float32") @ columns.T
+
+
+def _shares(start, stop, pixels, bins):
+    """How much of each bin between `start` and `stop` is each pixel, float32 (bins, pixels)."""
+    edges = np.linspace(start, stop, bins + 1)[:, None]
+    # The length of pixel j that lies before an edge; its differences are the pixel's parts in each bin.
+    before = (edges - np.arange(pixels)).clip(0, 1)
+    return (np.diff(before, axis=0) * (bins / (stop - start))).astype("float32")
