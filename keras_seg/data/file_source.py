@@ -45,15 +45,14 @@ class FileSource(Source):
         image_path, mask_path = self._pairs[row]
         if mask_path is None:
             raise DataError(missing_mask(image_path))
-        image = read_image(image_path)
-        image = with_channels(image, self.channels).astype(self.dtype, copy=False)
+        image = self._read_image(row)
         mask = self._read_mask(mask_path)
-        if mask.shape != image.shape[:2]:
-            raise DataError(
-                f"{mask_path} is {mask.shape[0]} x {mask.shape[1]} pixels (height x width), its image "
-                f"{image_path} is {image.shape[0]} x {image.shape[1]}. Export the mask at the image's size."
-            )
+        check_sizes(image, image_path, mask, mask_path)
         return image, mask
+
+    def _read_image(self, row):
+        image = read_image(self._pairs[row][0])
+        return with_channels(image, self.channels).astype(self.dtype, copy=False)
 
     def _read_mask(self, path):
         """Class ids from a mask file, uint8 (H, W)."""
@@ -62,6 +61,15 @@ class FileSource(Source):
     def _size(self, row):
         header = self._headers[row]
         return header and (header.height, header.width)
+
+
+def check_sizes(image, image_path, mask, mask_path):
+    """Raise a DataError unless a mask has its image's size."""
+    if mask.shape != image.shape[:2]:
+        raise DataError(
+            f"{mask_path} is {mask.shape[0]} x {mask.shape[1]} pixels (height x width), its image "
+            f"{image_path} is {image.shape[0]} x {image.shape[1]}. Export the mask at the image's size."
+        )
 
 
 def list_images(folder):

@@ -18,10 +18,23 @@ def instance_classes(mask, instances, ignore_class=None):
         >>> instance_classes(np.array([[0, 2, 2, 1]]), np.array([[0, 7, 7, 7]]))
         {7: 2}
     """
+    shares = instance_class_shares(mask, instances, ignore_class)
+    return {number: kind for number, (kind, _) in shares.items()}
+
+
+def instance_class_shares(mask, instances, ignore_class=None):
+    """`instance_classes` with the share of each object's pixels that the class has.
+
+    Returns:
+        dict of int to (int, float): instance id to class and share, within (0, 1].
+    """
     counts = np.asarray(instances) > 0
     if ignore_class is not None:
         counts = counts & (mask != ignore_class)
     numbers, rows = np.unique(instances[counts], return_inverse=True)
     table = np.zeros((len(numbers), int(mask.max(initial=0)) + 1), int)
     np.add.at(table, (rows, mask[counts].astype(int)), 1)
-    return {int(number): int(votes.argmax()) for number, votes in zip(numbers, table, strict=True)}
+    return {
+        int(number): (int(votes.argmax()), float(votes.max() / votes.sum()))
+        for number, votes in zip(numbers, table, strict=True)
+    }

@@ -10,8 +10,9 @@ import numpy as np
 
 from keras_seg.data.class_table import ClassTable
 from keras_seg.data.errors import DataError
-from keras_seg.data.file_source import FileSource, list_images, missing_mask, pair_files
+from keras_seg.data.file_source import FileSource, check_sizes, list_images, missing_mask, pair_files
 from keras_seg.data.image_files import read_mask
+from keras_seg.data.objects import Objects
 from keras_seg.data.path_options import split_options
 from keras_seg.utils.validation import check_integer
 
@@ -37,6 +38,16 @@ class NucleiSource(FileSource):
         if path is None:
             raise DataError(missing_mask(image))
         return self._read_instance_map(path)
+
+    @property
+    def object_names(self):
+        return ("nucleus",)
+
+    def _read_objects(self, row, problems):
+        image_path, path = self._pairs[row]
+        image, instances = self._read_image(row), self._read_instances(row)
+        check_sizes(image, image_path, instances, path)
+        return image, Objects.from_id_map(instances)
 
     def cells(self, index, mask):
         """The insides of the nuclei: their rims keep them apart where they touch."""

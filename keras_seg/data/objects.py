@@ -158,7 +158,7 @@ class Objects:
         if len(self) > _MOST_IDS:
             raise DataError(f"A map of 16 bits holds {_MOST_IDS} objects; these are {len(self)}.")
         numbers = np.where(self.crowd, 0, np.arange(1, len(self) + 1))
-        return self._painted(numbers, np.zeros(image_size, "uint16"))
+        return self.paint(numbers, "uint16", image_size)
 
     def class_map(self, image_size):
         """The map of classes, uint8 (H, W): 0 is background, c + 1 class c; later objects hide earlier ones.
@@ -168,18 +168,26 @@ class Objects:
         """
         if self.labels.max(initial=0) > 254:
             raise DataError(f"A map of 8 bits holds 255 classes; here is class {self.labels.max()}.")
-        return self._painted(self.labels + 1, np.zeros(image_size, "uint8"))
+        return self.paint(self.labels + 1, "uint8", image_size)
+
+    def paint(self, values, dtype, image_size):
+        """A map with one value for each object, (H, W) of `dtype`, 0 elsewhere.
+
+        Args:
+            values: integers (K,); objects with the value 0 are left out. Later objects hide earlier ones.
+            dtype: str.
+            image_size: (height, width).
+        """
+        canvas = np.zeros(image_size, dtype)
+        for index in np.nonzero(values)[0]:
+            self._place(index, canvas)[self.masks[index]] = values[index]
+        return canvas
 
     def to_rle(self, image_size):
         """Compressed run-length encodings of the masks at the image's size, a list of K dicts as pycocotools
         has them. Needs pycocotools."""
         places = zip(self.masks, self.origins, strict=True)
         return [mask_to_rle(mask, origin, image_size) for mask, origin in places]
-
-    def _painted(self, values, canvas):
-        for index in np.nonzero(values)[0]:
-            self._place(index, canvas)[self.masks[index]] = values[index]
-        return canvas
 
     def _place(self, index, canvas):
         top, left = self.origins[index]

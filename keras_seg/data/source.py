@@ -14,7 +14,8 @@ from keras_seg.utils.validation import bad_argument, check_number
 
 
 class Source:
-    """Base of all formats. Subclasses define `_read(row)` and, where they can, `_read_instances`, `_size`.
+    """Base of all formats. Subclasses define `_read(row)` and, where they can, `_size`,
+    `_read_instances`, and `object_names` with `_read_objects(row, problems)`.
 
     Args:
         name: str. The format, as in "camvid:PATH".
@@ -28,9 +29,11 @@ class Source:
 
     Attributes:
         drawn: bool. True where images are made by this library, so that nothing in them can be wrong.
+        has_crowds: bool. True where some objects are marked as regions of many (COCO's `iscrowd`).
     """
 
     drawn = False
+    has_crowds = False
 
     def __init__(
         self,
@@ -85,6 +88,49 @@ class Source:
     def read_instances(self, index):
         """Instance ids of one item, uint16 (H, W) with 0 for background; None where the format has none."""
         return self._read_instances(self._rows[index])
+
+    @property
+    def object_names(self):
+        """Names of the objects' classes, a tuple of str without background; () for data without objects."""
+        return ()
+
+    @property
+    def has_objects(self):
+        """True where `read_objects` gives boxes, classes and masks of objects."""
+        return bool(self.object_names)
+
+    @property
+    def problems(self):
+        """What is wrong with the data's files and belongs to no item: a list of str."""
+        return []
+
+    def read_objects(self, index, problems=None):
+        """The objects of one item.
+
+        Args:
+            index: int.
+            problems: list or None. A list takes a line for each annotation that cannot be used, which is left
+                out; None raises them.
+
+        Returns:
+            image: uint8 or float32 (H, W, channels), 0..255.
+            objects: `keras_seg.data.objects.Objects`.
+
+        Raises:
+            DataError: the format has no objects, or the item's files are absent, damaged or do not fit.
+        """
+        if not self.has_objects:
+            raise DataError(
+                f"The data `{self.name}` have no objects: boxes, classes and masks. Use coco, labelme, "
+                "nuclei, kaggle-nuclei, shapes, or voc with SegmentationObject."
+            )
+        found = []
+        image, objects = self._read_objects(self._rows[index], found)
+        if problems is not None:
+            problems.extend(found)
+        elif found:
+            raise DataError("\n".join(found))
+        return image, objects
 
     def cells(self, index, mask):
         """The cells of one item, for border weights: integer or bool (H, W), 0 between them; else None.
@@ -147,6 +193,9 @@ class Source:
 
     def _read_instances(self, row):
         return None
+
+    def _read_objects(self, row, problems):
+        raise NotImplementedError
 
     def _size(self, row):
         return None

@@ -4,9 +4,11 @@ import os
 import re
 
 from keras_seg.data.camvid import open_camvid
+from keras_seg.data.coco import open_coco
 from keras_seg.data.errors import DataError
 from keras_seg.data.folder import open_folder
 from keras_seg.data.isbi import open_isbi
+from keras_seg.data.labelme import open_labelme
 from keras_seg.data.nuclei import open_kaggle_nuclei, open_nuclei
 from keras_seg.data.source import Source
 from keras_seg.data.synthetic import open_shapes
@@ -20,6 +22,8 @@ FORMATS = {
     "isbi": open_isbi,
     "nuclei": open_nuclei,
     "kaggle-nuclei": open_kaggle_nuclei,
+    "coco": open_coco,
+    "labelme": open_labelme,
 }
 
 _SLICE = re.compile(r"#(-?\d*):(-?\d*)(?::(-?\d*))?$")
@@ -33,7 +37,7 @@ def open_source(spec, **options):
             items in sorted order: `isbi:data/isbi2012#0:20`. A Source is returned as it is. Formats:
             `shapes:COUNT` or `shapes:count=200,size=128,num_classes=4,seed=0` (drawn, no files),
             `folder:PATH`, `voc:PATH` or `voc:PATH,set=train,sbd=PATH`, `camvid:PATH`, `isbi:PATH`,
-            `nuclei:PATH`, `kaggle-nuclei:PATH`.
+            `nuclei:PATH`, `kaggle-nuclei:PATH`, `coco:ANNOTATIONS.json,IMAGES`, `labelme:PATH`.
         **options: passed to the format; `border` (int, 2 pixels; 0 for two classes) for the two of nuclei,
             which may also stand behind the path, as in `nuclei:PATH,border=0`.
 

@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_seg.data.errors import DataError
+from keras_seg.data.instance_classes import instance_classes
+from keras_seg.data.objects import Objects
 from keras_seg.data.source import Source
 from keras_seg.utils.validation import bad_argument, check_integer, check_number, check_pair
 
@@ -56,6 +58,15 @@ class ShapesSource(Source):
 
     def _read_instances(self, row):
         return self._draw(row)[2]
+
+    @property
+    def object_names(self):
+        return self.class_names[1:]
+
+    def _read_objects(self, row, problems):
+        image, mask, instances = self._draw(row)
+        labels = {number: kind - 1 for number, kind in instance_classes(mask, instances).items()}
+        return image, Objects.from_id_map(instances, labels)
 
     def _size(self, row):
         return self._shape

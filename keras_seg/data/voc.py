@@ -10,8 +10,10 @@ import numpy as np
 
 from keras_seg.data.class_table import ClassTable
 from keras_seg.data.errors import DataError
-from keras_seg.data.file_source import FileSource, missing_mask
+from keras_seg.data.file_source import FileSource, check_sizes, missing_mask
 from keras_seg.data.image_files import read_mask
+from keras_seg.data.instance_classes import instance_class_shares
+from keras_seg.data.objects import Objects
 from keras_seg.data.path_options import split_options
 from keras_seg.utils.palette import class_colors
 
@@ -23,6 +25,8 @@ _NAMES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
     "tvmonitor",
 )  # fmt: skip
+# An object of one class, but for a pixel or so where the two maps were drawn or resized by themselves.
+_LEAST_SHARE = 0.9
 _SBD_FIELDS = {"cls": "GTcls", "inst": "GTinst"}
 
 
@@ -44,8 +48,35 @@ class VocSource(FileSource):
 
     def _read_instances(self, row):
         path = self._objects[row]
+        return None if path is None else self._read_object_map(row, path)
+
+    @property
+    def object_names(self):
+        return self.class_names[1:] if any(self._objects) else ()
+
+    def _read_objects(self, row, problems):
+        image_path, _ = self._pairs[row]
+        path = self._objects[row]
         if path is None:
-            return None
+            raise DataError(
+                f"{image_path} has no map of objects. Add one to SegmentationObject, or leave it out."
+            )
+        image, classes = self._read(row)
+        instances = self._read_object_map(row, path)
+        check_sizes(image, image_path, instances, path)
+        labels = {}
+        for number, (kind, share) in instance_class_shares(classes, instances, self.ignore_class).items():
+            if kind == 0 or share < _LEAST_SHARE:
+                problems.append(
+                    f"{path}: object {number} of the image {image_path.name} does not fit its map of classes "
+                    f"{self._pairs[row][1]}, which says {self.class_names[kind]} for {100 * share:.0f} % of "
+                    "its labelled pixels. Correct one of the two, or set the object's pixels to 0."
+                )
+            else:
+                labels[number] = kind - 1
+        return image, Objects.from_id_map(instances, labels)
+
+    def _read_object_map(self, row, path):
         if not path.is_file():
             raise DataError(missing_mask(self._pairs[row][0]).replace("folder of masks", f"{path.parent}"))
         objects = _read_map(path)
