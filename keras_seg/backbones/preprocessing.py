@@ -43,11 +43,16 @@ def images_input(input_shape, mode):
     Returns:
         KerasTensor (N, height, width, channels).
     """
+    return keras.Input(check_input_shape(input_shape), name=f"images_in_{mode}_mode")
+
+
+def check_input_shape(input_shape):
+    """Return `input_shape` as a tuple if it is (height, width, channels), of which sides may be None."""
     if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3 or input_shape[2] is None:
         raise bad_argument(
             "input_shape", "(height, width, channels), with None for a free height or width", input_shape
         )
-    return keras.Input(tuple(input_shape), name=f"images_in_{mode}_mode")
+    return tuple(input_shape)
 
 
 def mode_of(model):

@@ -9,7 +9,7 @@ from keras import initializers, layers
 
 from keras_seg.backbones import vgg
 from keras_seg.backbones.explicit_padding import batch_norm, conv
-from keras_seg.backbones.preprocessing import images_input, mode_affine, mode_of
+from keras_seg.backbones.preprocessing import check_input_shape, images_input, mode_affine, mode_of
 from keras_seg.layers.color_affine import ColorAffine
 from keras_seg.layers.max_pooling_with_argmax import MaxPoolingWithArgmax2D
 from keras_seg.layers.max_unpooling import MaxUnpooling2D
@@ -76,14 +76,15 @@ def deconvnet(
         raise bad_argument("width", "a number above 0 and at most 1", width)
     if weights == "imagenet" and width != 1:
         raise bad_argument("weights", "None or a path with a width below 1", weights)
-    encoder = _encoder(input_shape, width, "imagenet" if weights == "imagenet" else None)
-    images = keras.Input(tuple(input_shape), name="images")
+    images = keras.Input(check_input_shape(input_shape), name="images")
+    # Before the encoder, whose fc6 would refuse a small size without naming one that fits.
     x = SizeCheck(
         2 ** len(_DECODER),
         minimum=_FC_WINDOW * 2 ** len(_DECODER),
         advice="Resize to one of these, or use `keras_seg.inference.predict_proposals` or `predict_tiled`.",
         name="size_check",
     )(images)
+    encoder = _encoder(input_shape, width, "imagenet" if weights == "imagenet" else None)
     if include_rescaling:
         matrix, offset = mode_affine(mode_of(encoder), input_shape[2])
         x = ColorAffine(matrix.tolist(), offset.tolist(), name="rescaling")(x)

@@ -90,6 +90,20 @@ def test_sizes():
         model(images_of((224, 96), batch=1))
 
 
+@pytest.mark.tf_only
+@pytest.mark.parametrize(
+    ("input_shape", "message"),
+    [
+        ((96, 224, 3), r"height 96 .* Nearest: 224\."),
+        ((None, 100, 3), r"width 100 .* Nearest: 224\."),
+        ((230, 224, 3), r"height 230 .* Nearest: 224 and 256"),
+    ],
+)
+def test_no_network_is_built_for_a_size_that_does_not_fit(input_shape, message):
+    with pytest.raises(ValueError, match=message):
+        deconvnet(4, input_shape, **TINY)
+
+
 def test_other_channels_and_bfloat16_give_float32_logits():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -106,6 +120,7 @@ def test_other_channels_and_bfloat16_give_float32_logits():
         ({"width": 0}, ValueError, "`width` must be a number above 0 and at most 1"),
         ({"width": 0.5, "weights": "imagenet"}, ValueError, "`weights` must be None or a path"),
         ({"num_classes": 0}, ValueError, "`num_classes` must be an integer"),
+        ({"input_shape": 224, **TINY}, ValueError, r"`input_shape` must be \(height, width, channels\)"),
         ({"weights": "nowhere.keras", **TINY}, ValueError, "file that exists"),
     ],
 )
