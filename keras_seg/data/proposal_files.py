@@ -1,6 +1,7 @@
 """Object proposals of a data set in a file: found once, or by another program, and used in every run."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,15 @@ def write_proposals(path, boxes):
         if path.suffix == ".json":
             temporary.write_text(json.dumps({name: some.tolist() for name, some in boxes.items()}))
         else:
-            with temporary.open("wb") as file:
-                np.savez_compressed(file, **boxes)
+            _write_npz(temporary, boxes)
+
+
+def _write_npz(path, arrays):
+    """As `np.savez_compressed`, to which an image called "file" would be an argument of its own."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def _read(path):

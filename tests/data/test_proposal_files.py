@@ -25,6 +25,12 @@ def test_round_trip(suffix, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("name", ["file", "allow_pickle", "train/0001", "a.npy"])
+def test_any_name_of_an_image(name, tmp_path):
+    write_proposals(tmp_path / "boxes.npz", {name: BOXES["a"]})
+    assert list(read_proposals(tmp_path / "boxes.npz")) == [name]
+
+
 def test_crops_by_the_images_names():
     source = open_source("shapes:count=2,size=64,num_classes=3")
     everything = np.array([[0, 0, 64, 64]], "float32")
