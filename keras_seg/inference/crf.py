@@ -42,7 +42,7 @@ def dense_crf(
         float32 array (H, W, K), probabilities.
 
     Raises:
-        ValueError: sizes that differ, or an argument out of range.
+        ValueError: sizes that differ, a single class, or an argument out of range.
 
     Example:
 
@@ -52,6 +52,9 @@ def dense_crf(
     if probabilities.ndim != 3 or not np.isfinite(probabilities).all() or probabilities.min(initial=0) < 0:
         raise bad_argument("probabilities", "probabilities (H, W, K)", probabilities.shape)
     height, width, num_classes = probabilities.shape
+    if num_classes < 2:
+        fix = "Give both classes of a binary network: np.concatenate([1 - p, p], axis=-1)."
+        raise bad_argument("probabilities", "of at least two classes", probabilities.shape, fix)
     image = image[..., None] if image.ndim == 2 else image
     if image.ndim != 3 or image.shape[:2] != (height, width):
         raise bad_argument("image", f"an image ({height}, {width}, C), as the probabilities", image.shape)

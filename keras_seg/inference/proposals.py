@@ -52,8 +52,8 @@ def predict_proposals(
         Array, as `output` says.
 
     Raises:
-        ValueError: an image of other channels than the model's, boxes that are not (P, 4), a network whose
-            output is smaller than its input.
+        ValueError: an image of other channels than the model's, boxes that are not (P, 4), a network of a
+            single class or whose output is smaller than its input.
 
     Example:
 
@@ -63,6 +63,8 @@ def predict_proposals(
     check_choice("output", output, ("probabilities", "logits", "classes"))
     check_integer("batch_size", batch_size)
     network = SemanticNetwork(model)
+    if network.num_classes < 2:
+        raise bad_argument("model", "a network of at least two classes, one of them background", model.name)
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != network.channels:
         raise bad_argument("image", f"an image (H, W, {network.channels})", image.shape)

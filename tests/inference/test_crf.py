@@ -138,6 +138,7 @@ def test_time_is_linear_in_the_pixels():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"probabilities": np.ones((12, 16, 1))}, "`probabilities` must be of at least two classes"),
         ({"probabilities": np.ones((4, 4))}, r"`probabilities` must be probabilities \(H, W, K\)"),
         ({"probabilities": -np.ones((12, 16, 3))}, "`probabilities` must be"),
         ({"image": np.ones((9, 16, 3))}, r"`image` must be an image \(12, 16, C\)"),

@@ -60,5 +60,9 @@ def test_errors():
         predict_proposals(network(), image(), np.zeros((3, 5)))
     with pytest.raises(ValueError, match=r"`image` must be an image \(H, W, 3\)"):
         predict_proposals(network(), image()[..., 0], [])
+    inputs = keras.Input((SIZE, SIZE, 3))
+    binary = keras.Model(inputs, layers.Conv2D(1, 1)(inputs))
+    with pytest.raises(ValueError, match="`model` must be a network of at least two classes"):
+        predict_proposals(binary, image(), [])
     with pytest.raises(ValueError, match="`propose_options` must be none"):
         predict_proposals(network(), image(), [], count=5)
