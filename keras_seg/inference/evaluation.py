@@ -68,7 +68,7 @@ def evaluate_semantic(model, data, *, batch_size=4, augment=None, proposals=None
     if data.name == "isbi":
         scores.update(_neurite_scores(details))
     elif details:
-        scores.update(_instance_scores(details))
+        scores.update(named_precisions(average_precision(*zip(*details, strict=True))))
     return scores
 
 
@@ -97,8 +97,11 @@ def _neurite_scores(details):
     }
 
 
-def _instance_scores(details):
-    scores = average_precision(*zip(*details, strict=True))
-    mean = scores.pop("ap")
-    named = {f"average_precision/iou_0.{name.removeprefix('ap')}": value for name, value in scores.items()}
-    return {**named, "average_precision/mean": mean}
+def named_precisions(scores):
+    """The scores of `keras_seg.metrics.average_precision` under the names that evaluations use."""
+    named = {
+        f"average_precision/iou_0.{name.removeprefix('ap')}": value
+        for name, value in scores.items()
+        if name != "ap"
+    }
+    return {**named, "average_precision/mean": scores["ap"]}

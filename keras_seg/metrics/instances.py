@@ -48,8 +48,25 @@ def average_precision(truths, predictions, thresholds=THRESHOLDS, average="objec
     if thresholds.ndim != 1 or not thresholds.size or not ((thresholds >= 0.5) & (thresholds < 1)).all():
         raise bad_argument("thresholds", "floats within 0.5..1, below 1", thresholds.tolist())
 
-    pairs = zip(truths, predictions, strict=True)
-    hits, candidates = map(np.array, zip(*(_matches(*pair, thresholds) for pair in pairs), strict=True))
+    counts = [
+        instance_matches(truth, prediction, thresholds)
+        for truth, prediction in zip(truths, predictions, strict=True)
+    ]
+    return precision_of_matches(counts, thresholds, average)
+
+
+def precision_of_matches(counts, thresholds=THRESHOLDS, average="objects"):
+    """`average_precision` of images that were counted one by one, so that no map has to be kept.
+
+    Args:
+        counts: sequence of what `instance_matches` gave for each image, at least one.
+        thresholds: those that it was given.
+        average: "objects" or "images".
+
+    Returns:
+        dict of floats, as of `average_precision`.
+    """
+    hits, candidates = map(np.array, zip(*counts, strict=True))
     candidates = candidates[:, None]
     if average == "objects":
         hits, candidates = hits.sum(axis=0, keepdims=True), candidates.sum(axis=0, keepdims=True)
@@ -83,10 +100,19 @@ def instance_overlaps(truth, prediction):
     return (shared / union)[true_ids != 0][:, predicted_ids != 0]
 
 
-def _matches(truth, prediction, thresholds):
-    """True positives at each threshold, and the number of instances, true and predicted together."""
+def instance_matches(truth, prediction, thresholds=THRESHOLDS):
+    """How many instances of one image were found.
+
+    Args:
+        truth, prediction: label maps (H, W), integers, 0 is background.
+        thresholds: sequence of floats within 0.5..1 (below 1).
+
+    Returns:
+        Pair: true positives at each threshold, int64 (thresholds,), and the number of instances, true and
+        predicted together.
+    """
     iou = instance_overlaps(truth, prediction)
-    hits = (iou[..., None] > thresholds).sum(axis=(0, 1))
+    hits = (iou[..., None] > np.asarray(thresholds)).sum(axis=(0, 1))
     return hits, sum(iou.shape)
 
 

@@ -6,6 +6,7 @@ number of classes, and has no outlines.
 """
 
 import colorsys
+import functools
 
 import numpy as np
 
@@ -85,8 +86,13 @@ def instance_overlay(image, instances, alpha=0.4, outline=True):
         uint8 array (H, W, 3).
     """
     instances = _checked_ids("instances", instances)
-    painted = _hues()[instances % len(_hues())]
+    painted = instance_colors(instances)
     return _blend(image, painted, instances, instances == 0, alpha, outline)
+
+
+def instance_colors(ids):
+    """uint8 (..., 3) for integers (...): bright, each the golden angle further round the circle of hues."""
+    return _circle()[np.asarray(ids) % len(_circle())]
 
 
 def rgb_image(image):
@@ -122,8 +128,8 @@ def _edges(regions):
     return edges
 
 
-def _hues():
-    """uint8 (251, 3): bright colours, each the golden angle further round the colour circle than the last."""
+@functools.cache
+def _circle():
     golden = 0.618034
     circle = [colorsys.hsv_to_rgb(i * golden % 1, 0.55 + 0.35 * (i % 2), 1) for i in range(251)]
     return np.rint(255 * np.array(circle)).astype("uint8")
