@@ -10,6 +10,7 @@ from keras_seg.data.box_crops import crop_box, crop_box_mask, enlarged
 from keras_seg.data.errors import DataError
 from keras_seg.data.instance_classes import instance_classes
 from keras_seg.data.proposals import instance_boxes, overlapping
+from keras_seg.data.report import problems_error
 from keras_seg.data.source import Source
 from keras_seg.utils.progress import track
 from keras_seg.utils.validation import check_integer, check_number
@@ -32,7 +33,7 @@ class BoxCrops(Source):
 
     def __init__(self, source, crops, size=CROP_SIZE):
         if not crops:
-            raise DataError(f"No crop could be cut from `{source.name}`: there is no object in its images.")
+            raise DataError(f"No crop could be cut from `{source.name}`: its images have no boxes.")
         ids, counts = source.ids, {}
         names = []
         for index, _, _ in crops:
@@ -47,7 +48,8 @@ class BoxCrops(Source):
             ignore_class=source.ignore_class,
             colors=source.colors,
         )
-        self.drawn = source.drawn
+        # Whoever found the boxes has read the images; once more for each crop would take hours.
+        self.drawn = True
         self._source = source
         self._crops = list(crops)
         self._side = check_integer("size", size)
@@ -80,16 +82,23 @@ def instance_crops(source, *, size=CROP_SIZE, enlarge=ENLARGE, min_side=8, balan
 
     Returns:
         BoxCrops.
+
+    Raises:
+        DataError: there are no objects; or files that cannot be used, all of them named.
     """
     check_number("enlarge", enlarge)
     crops, classes = [], []
-    for index, mask in _masks(source, "Objects"):
-        instances = objects(source, index, mask)
+    for index, _, mask, instances in _items(source, "Objects"):
         class_of = instance_classes(mask, instances, source.ignore_class)
         for instance, box in zip(*instance_boxes(instances), strict=True):
             if class_of.get(int(instance), 0) and min(box[2:] - box[:2]) >= min_side:
                 crops.append((index, enlarged(box, enlarge), int(instance)))
                 classes.append(class_of[int(instance)])
+    if not crops:
+        raise DataError(
+            f"No crop could be cut from `{source.name}`: its {len(source)} images have no object of a class "
+            f"but {source.class_names[0]} that is at least {min_side} pixels high and wide."
+        )
     return BoxCrops(source, balanced(crops, classes) if balance else crops, size)
 
 
@@ -106,11 +115,14 @@ def proposal_crops(source, propose, *, size=CROP_SIZE, threshold=0.5, balance=Tr
 
     Returns:
         BoxCrops.
+
+    Raises:
+        DataError: no proposal overlaps an object, the dict lacks an image; or files that cannot be used, all
+            of them named.
     """
     ids, crops, classes = source.ids, [], []
-    for index, mask in _masks(source, "Proposals"):
-        boxes = boxes_of(propose, ids[index], lambda index=index: source.read(index)[0])
-        instances = objects(source, index, mask)
+    for index, image, mask, instances in _items(source, "Proposals"):
+        boxes = boxes_of(propose, ids[index], lambda image=image: image)
         class_of = instance_classes(mask, instances, source.ignore_class)
         numbers, truth = instance_boxes(instances)
         matched, overlap = overlapping(boxes, truth)
@@ -118,6 +130,11 @@ def proposal_crops(source, propose, *, size=CROP_SIZE, threshold=0.5, balance=Tr
             if counts and class_of.get(int(numbers[best]), 0):
                 crops.append((index, box, None))
                 classes.append(class_of[int(numbers[best])])
+    if not crops:
+        raise DataError(
+            f"No crop could be cut from `{source.name}`: no proposal of its {len(source)} images overlaps an "
+            f"object by an IoU of {threshold:g}. Are the proposals those of these images?"
+        )
     return BoxCrops(source, balanced(crops, classes) if balance else crops, size)
 
 
@@ -180,6 +197,16 @@ def objects(source, index, mask):
     return label(np.where(ignored, 0, mask), background=0, connectivity=2)
 
 
-def _masks(source, title):
+def _items(source, title):
+    """(index, image, mask, instances) of each item; in the end an error that names all that is wrong."""
+    problems = []
     for index in track(range(len(source)), title):
-        yield index, source.read(index)[1]
+        try:
+            image, mask = source.read(index)
+            instances = objects(source, index, mask)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        yield index, image, mask, instances
+    if problems:
+        raise problems_error(problems, len(source))

@@ -42,14 +42,8 @@ class Report:
 
     def raise_if_bad(self):
         """Raise a DataError with the first problems, if there is any."""
-        if not self.problems:
-            return
-        if len(self.problems) == 1:
-            raise DataError(self.problems[0])
-        lines = [f"- {problem}" for problem in self.problems[:_SHOWN]]
-        if len(self.problems) > _SHOWN:
-            lines.append(f"- and {len(self.problems) - _SHOWN} more; `keras-seg check-data` lists all.")
-        raise DataError("\n".join([f"{len(self.problems)} of {self.count} items cannot be used:", *lines]))
+        if self.problems:
+            raise problems_error(self.problems, self.count)
 
     def __str__(self):
         sizes = ", ".join(f"{height} x {width} ({count})" for (height, width), count in self.sizes.items())
@@ -66,6 +60,24 @@ class Report:
         else:
             lines.append("No problems found.")
         return "\n".join(lines)
+
+
+def problems_error(problems, count):
+    """One error of many.
+
+    Args:
+        problems: list of str, at least one, for each bad item.
+        count: int, items of the data set.
+
+    Returns:
+        DataError with the first problems, to be raised by the caller.
+    """
+    if len(problems) == 1:
+        return DataError(problems[0])
+    lines = [f"- {problem}" for problem in problems[:_SHOWN]]
+    if len(problems) > _SHOWN:
+        lines.append(f"- and {len(problems) - _SHOWN} more; `keras-seg check-data` lists all.")
+    return DataError("\n".join([f"{len(problems)} of {count} items cannot be used:", *lines]))
 
 
 def check(source, progress=True):
