@@ -9,10 +9,11 @@ import importlib
 from keras_seg import layers, losses, metrics
 from keras_seg.models.deconvnet import deconvnet
 from keras_seg.models.fcn import fcn
+from keras_seg.models.mask_rcnn import mask_rcnn
 from keras_seg.models.unet import unet
 from keras_seg.version import __version__
 
-__all__ = ["__version__", "deconvnet", "fcn", "layers", "losses", "metrics", "unet"]
+__all__ = ["__version__", "deconvnet", "fcn", "layers", "losses", "mask_rcnn", "metrics", "unet"]
 
 _LOADED_ON_USE = ("backbones", "data", "export", "inference", "ops", "training", "viz", "weights")
 

@@ -14,6 +14,7 @@ from keras import layers
 
 from keras_seg.backbones.explicit_padding import averaged_scores, batch_norm, conv, max_pool, refuse_weights
 from keras_seg.backbones.preprocessing import images_input, mode_affine
+from keras_seg.layers.conv_block import normalize
 from keras_seg.utils.validation import check_choice
 
 # Output stride to the dilation of layer1 to layer4 where the stride would have been.
@@ -27,11 +28,14 @@ def resnet18(
     num_classes=1000,
     weights=None,
     output_stride=32,
+    normalization="batch",
     name="resnet18",
 ):
     """Build ResNet18, of basic blocks and 512 channels in `layer4`; arguments as in `resnet50`."""
     refuse_weights(weights, "resnet18")
-    return _resnet(_basic, (2, 2, 2, 2), input_shape, include_top, num_classes, output_stride, name)
+    return _resnet(
+        _SPECS["resnet18"], input_shape, include_top, num_classes, output_stride, normalization, name
+    )
 
 
 def resnet34(
@@ -41,11 +45,14 @@ def resnet34(
     num_classes=1000,
     weights=None,
     output_stride=32,
+    normalization="batch",
     name="resnet34",
 ):
     """Build ResNet34, of basic blocks and 512 channels in `layer4`; arguments as in `resnet50`."""
     refuse_weights(weights, "resnet34")
-    return _resnet(_basic, (3, 4, 6, 3), input_shape, include_top, num_classes, output_stride, name)
+    return _resnet(
+        _SPECS["resnet34"], input_shape, include_top, num_classes, output_stride, normalization, name
+    )
 
 
 def resnet50(
@@ -55,6 +62,7 @@ def resnet50(
     num_classes=1000,
     weights=None,
     output_stride=32,
+    normalization="batch",
     name="resnet50",
 ):
     """Build ResNet50: its trunk to `layer4`, or the dense classifier.
@@ -71,6 +79,7 @@ def resnet50(
             8, layer3 dilates by 2 and layer4 by 4. Every convolution sees the pixels that it saw in the
             strided network, so the weights stay the same (torchvision's replace_stride_with_dilation, which
             it has for bottleneck blocks only; its FCN and DeepLab take 8).
+        normalization: "batch" or "group" (Wu and He 2018), for training from random weights in small batches.
         name: str. Name of the model.
 
     Returns:
@@ -85,7 +94,9 @@ def resnet50(
         (1, 9, 12, 2048)
     """
     refuse_weights(weights, "resnet50", "ResNet50")
-    return _resnet(_bottleneck, (3, 4, 6, 3), input_shape, include_top, num_classes, output_stride, name)
+    return _resnet(
+        _SPECS["resnet50"], input_shape, include_top, num_classes, output_stride, normalization, name
+    )
 
 
 def resnet101(
@@ -95,11 +106,14 @@ def resnet101(
     num_classes=1000,
     weights=None,
     output_stride=32,
+    normalization="batch",
     name="resnet101",
 ):
     """Build ResNet101, of bottleneck blocks and 2048 channels in `layer4`; arguments as in `resnet50`."""
     refuse_weights(weights, "resnet101", "ResNet101")
-    return _resnet(_bottleneck, (3, 4, 23, 3), input_shape, include_top, num_classes, output_stride, name)
+    return _resnet(
+        _SPECS["resnet101"], input_shape, include_top, num_classes, output_stride, normalization, name
+    )
 
 
 def preprocessing(channels, weights=None):
@@ -112,30 +126,43 @@ def classifier_features(x, padding="valid", dropout=0.5):
     return x
 
 
-def _resnet(block, repeats, input_shape, include_top, num_classes, output_stride, name):
+def last_stage(name, input_shape, normalization="batch"):
+    """The stage `layer4` as a network of its own, without its stride: the head of Mask R-CNN on C4.
+
+    K. He et al., "Mask R-CNN", 2017, figure 4, left: it sees 7x7 features of boxes, so it needs no stride.
+
+    Args:
+        name: "resnet18", "resnet34", "resnet50" or "resnet101".
+        input_shape: (h, w, C) of `layer3`'s features, pixels and channels.
+        normalization: "batch" or "group".
+
+    Returns:
+        keras.Model: (B, h, w, C) to (B, h, w, 2048), 512 channels for ResNet18 and 34.
+    """
+    block, repeats = _SPECS[check_choice("name", name, tuple(_SPECS))]
+    features = keras.Input(tuple(input_shape), name="features")
+    x = _stage(features, block, 4, repeats[3], 1, 1, 1, normalization)
+    return keras.Model(features, x, name="layer4")
+
+
+def _resnet(spec, input_shape, include_top, num_classes, output_stride, normalization, name):
     check_choice("output_stride", output_stride, tuple(_DILATIONS))
+    check_choice("normalization", normalization, ("batch", "group"))
+    block, repeats = spec
     images = images_input(input_shape, "torch")
     x = conv(images, 64, 7, "conv1", strides=2, pad=3, use_bias=False)
-    x = batch_norm(x, "bn1", 1e-5)
+    x = _normalize(x, "bn1", normalization)
     x = layers.ReLU(name="relu")(x)
     levels = {"P1": x}
     x = max_pool(x, 3, 2, "maxpool", pad=1)
     level, before = 2, 1
     for stage, (count, dilation) in enumerate(zip(repeats, _DILATIONS[output_stride], strict=True), start=1):
-        for index in range(count):
-            # Where a stage halves the map, or would have: its first convolution still sees the finer map.
-            halves = index == 0 and stage > 1 and dilation == before
-            x = block(
-                x,
-                64 * 2 ** (stage - 1),
-                f"layer{stage}_{index}",
-                strides=2 if halves else 1,
-                first_dilation=before if index == 0 else dilation,
-                dilation=dilation,
-            )
+        # Where a stage halves the map, or would have: its first convolution still sees the finer map.
+        halves = stage > 1 and dilation == before
+        x = _stage(x, block, stage, count, 2 if halves else 1, before, dilation, normalization)
         # The paper's C2 to C5. The graph alone would give the last map of a size, which is within the block
         # that halves it: its first 1x1 convolution.
-        level += stage > 1 and dilation == before
+        level += halves
         levels[f"P{level}"] = x
         before = dilation
     if include_top:
@@ -145,38 +172,66 @@ def _resnet(block, repeats, input_shape, include_top, num_classes, output_stride
     return model
 
 
-def _basic(x, filters, name, strides, first_dilation, dilation):
+def _stage(x, block, stage, count, strides, first_dilation, dilation, normalization):
+    """The blocks of one stage; its stride, and the dilation before it, are its first block's."""
+    for index in range(count):
+        x = block(
+            x,
+            64 * 2 ** (stage - 1),
+            f"layer{stage}_{index}",
+            strides=strides if index == 0 else 1,
+            first_dilation=first_dilation if index == 0 else dilation,
+            dilation=dilation,
+            normalization=normalization,
+        )
+    return x
+
+
+def _basic(x, filters, name, strides, first_dilation, dilation, normalization):
     """Two 3x3 convolutions around a shortcut (the paper's figure 5, left)."""
-    shortcut = _shortcut(x, filters, name, strides)
-    x = _conv_norm(x, filters, 3, name, 1, strides, first_dilation)
+    shortcut = _shortcut(x, filters, name, strides, normalization)
+    x = _conv_norm(x, filters, 3, name, 1, normalization, strides, first_dilation)
     x = layers.ReLU(name=f"{name}_relu1")(x)
-    x = _conv_norm(x, filters, 3, name, 2, dilation=dilation)
+    x = _conv_norm(x, filters, 3, name, 2, normalization, dilation=dilation)
     x = layers.Add(name=f"{name}_add")([x, shortcut])
     return layers.ReLU(name=f"{name}_relu2")(x)
 
 
-def _bottleneck(x, filters, name, strides, first_dilation, dilation):
+def _bottleneck(x, filters, name, strides, first_dilation, dilation, normalization):
     """1x1, 3x3 and 1x1 convolution to four times the channels (figure 5, right)."""
-    shortcut = _shortcut(x, 4 * filters, name, strides)
-    x = _conv_norm(x, filters, 1, name, 1)
+    shortcut = _shortcut(x, 4 * filters, name, strides, normalization)
+    x = _conv_norm(x, filters, 1, name, 1, normalization)
     x = layers.ReLU(name=f"{name}_relu1")(x)
-    x = _conv_norm(x, filters, 3, name, 2, strides, first_dilation)
+    x = _conv_norm(x, filters, 3, name, 2, normalization, strides, first_dilation)
     x = layers.ReLU(name=f"{name}_relu2")(x)
-    x = _conv_norm(x, 4 * filters, 1, name, 3)
+    x = _conv_norm(x, 4 * filters, 1, name, 3, normalization)
     x = layers.Add(name=f"{name}_add")([x, shortcut])
     return layers.ReLU(name=f"{name}_relu3")(x)
 
 
-def _shortcut(x, filters, name, strides):
+def _shortcut(x, filters, name, strides, normalization):
     """The block's input, projected where its shape changes (the paper's option B)."""
     if strides == 1 and x.shape[-1] == filters:
         return x
     x = conv(x, filters, 1, f"{name}_downsample_0", strides=strides, use_bias=False)
-    return batch_norm(x, f"{name}_downsample_1", 1e-5)
+    return _normalize(x, f"{name}_downsample_1", normalization)
 
 
-def _conv_norm(x, filters, kernel_size, name, index, strides=1, dilation=1):
+def _conv_norm(x, filters, kernel_size, name, index, normalization, strides=1, dilation=1):
     pad = dilation * (kernel_size // 2)
     options = {"strides": strides, "pad": pad, "dilation": dilation, "use_bias": False}
     x = conv(x, filters, kernel_size, f"{name}_conv{index}", **options)
-    return batch_norm(x, f"{name}_bn{index}", 1e-5)
+    return _normalize(x, f"{name}_bn{index}", normalization)
+
+
+def _normalize(x, name, normalization):
+    return batch_norm(x, name, 1e-5) if normalization == "batch" else normalize(x, normalization, name)
+
+
+# Block and number of blocks in layer1 to layer4 (the paper's table 1).
+_SPECS = {
+    "resnet18": (_basic, (2, 2, 2, 2)),
+    "resnet34": (_basic, (3, 4, 6, 3)),
+    "resnet50": (_bottleneck, (3, 4, 6, 3)),
+    "resnet101": (_bottleneck, (3, 4, 23, 3)),
+}

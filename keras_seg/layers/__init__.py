@@ -4,6 +4,7 @@ from keras_seg.layers.batch_normalization import BatchNormalization
 from keras_seg.layers.bilinear_upsampling import BilinearKernel, BilinearUpsampling2D
 from keras_seg.layers.color_affine import ColorAffine
 from keras_seg.layers.crop_to_match import CropToMatch
+from keras_seg.layers.feature_pyramid import FeaturePyramid
 from keras_seg.layers.max_pooling_with_argmax import MaxPoolingWithArgmax2D
 from keras_seg.layers.max_unpooling import MaxUnpooling2D
 from keras_seg.layers.merge_scores import MeanOfProbabilities, ProductOfScores
@@ -18,6 +19,7 @@ __all__ = [
     "BilinearUpsampling2D",
     "ColorAffine",
     "CropToMatch",
+    "FeaturePyramid",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "MeanOfProbabilities",

@@ -24,12 +24,16 @@ def normalize(x, kind, name):
     if kind == "batch":
         return BatchNormalization(name=name)(x)
     if kind == "group":
-        channels = x.shape[-1]
-        groups = next(groups for groups in (32, 16, 8, 4, 2, 1) if channels % groups == 0)
-        return layers.GroupNormalization(groups, name=name)(x)
+        return group_normalization(x.shape[-1], name=name)(x)
     if kind == "instance":
         return layers.GroupNormalization(-1, name=name)(x)
     return layers.LayerNormalization(name=name)(x)
+
+
+def group_normalization(channels, **options):
+    """Group normalization of 32 groups, or fewer where the channels do not divide; a layer, not yet built."""
+    groups = next(groups for groups in (32, 16, 8, 4, 2, 1) if channels % groups == 0)
+    return layers.GroupNormalization(groups, **options)
 
 
 def conv_block(x, filters, name, *, kernel_size=3, padding="same", normalization=None, repeats=2):

@@ -39,7 +39,7 @@ def load_model_weights(model, path):
 
 
 def layers_by_name(model):
-    """The layers that have weights of their own, inside models in the model too.
+    """The layers that have weights of their own, inside models in the model too, and inside composite layers.
 
     Returns:
         dict of str to keras.layers.Layer.
@@ -48,6 +48,8 @@ def layers_by_name(model):
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             found |= layers_by_name(layer)
+        elif hasattr(layer, "parts"):
+            found |= {part.name: part for part in layer.parts}
         elif layer.weights:
             found[layer.name] = layer
     return found

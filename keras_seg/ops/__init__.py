@@ -1,5 +1,6 @@
 """Pure functions on tensors, on every backend: unpooling, RoIAlign, suppression, boxes and masks."""
 
+from keras_seg.ops.anchors import anchor_boxes
 from keras_seg.ops.box_coding import decode_boxes, encode_boxes
 from keras_seg.ops.boxes import box_area, box_coverage, box_iou, clip_boxes
 from keras_seg.ops.fast.dispatch import portable
@@ -12,6 +13,7 @@ from keras_seg.ops.suppression import batched_nms, gather_kept, nms
 from keras_seg.ops.unpooling import max_pool_with_argmax, max_unpool
 
 __all__ = [
+    "anchor_boxes",
     "assign_pyramid_levels",
     "batched_nms",
     "box_area",

@@ -11,6 +11,7 @@ from keras_seg.backbones import alex_net, google_net, resnet, vgg
 from keras_seg.backbones.preprocessing import mode_affine
 from keras_seg.layers.color_affine import ColorAffine
 from keras_seg.models.fcn import fcn
+from keras_seg.models.mask_rcnn import mask_rcnn
 from keras_seg.utils.validation import check_choice
 
 _COUNTER = "a counter of batches that Keras's batch normalization does without"
@@ -22,7 +23,7 @@ class Architecture:
     """One network of torchvision.
 
     Attributes:
-        task: "classifier" or "semantic".
+        task: "classifier", "semantic" or "detector".
         build: function (num_classes, input_shape) to a keras.Model that takes pixels 0..255.
         rules: tuple of (pattern, template). A layer whose whole name matches `pattern` is the module that
             `template` makes of the match, as in "layer1.0.conv1". The first that matches counts.
@@ -30,6 +31,8 @@ class Architecture:
         last: str. Path of the module that makes the scores.
         head: str. Pattern of the modules that a network with this one as its encoder may lack.
         extras: tuple of (pattern, str). Tensors that have no place here, and why.
+        old_names: tuple of (pattern, template). Tensors of files that older versions wrote, and their names
+            today.
     """
 
     task: str
@@ -39,6 +42,18 @@ class Architecture:
     last: str
     head: str
     extras: tuple = ()
+    old_names: tuple = ()
+
+    def renamed(self, tensors):
+        """The same dict of tensors, those of old names under their new ones."""
+        return {self._name_today(name): tensor for name, tensor in tensors.items()}
+
+    def _name_today(self, name):
+        for pattern, template in self.old_names:
+            match = re.fullmatch(pattern, name)
+            if match:
+                return match.expand(template)
+        return name
 
     def path_of(self, layer_name):
         """The path of a layer's module in torchvision, or None for a layer that is not this network's."""
@@ -188,11 +203,72 @@ _VGG16_BN = dataclasses.replace(
     ),
 )
 
+_MASKRCNN_RULES = (
+    *((pattern, f"backbone.body.{path}") for pattern, path in _RESNET_RULES if pattern != "fc"),
+    *(
+        (f"{ours}_P{level + 2}{norm}", f"backbone.fpn.{theirs}_blocks.{level}.{int(bool(norm))}")
+        for ours, theirs in (("inner", "inner"), ("output", "layer"))
+        for level in range(4)
+        for norm in ("", "_norm")
+    ),
+    (r"conv_(\d)_0", r"rpn.head.conv.\1.0"),
+    ("cls_logits|bbox_pred", r"rpn.head.\g<0>"),
+    ("fc6|fc7", r"roi_heads.box_head.\g<0>"),
+    (r"box_head_(\d)_([01])", r"roi_heads.box_head.\1.\2"),
+    ("box_head_5", "roi_heads.box_head.5"),
+    ("cls_score", "roi_heads.box_predictor.cls_score"),
+    ("box_pred", "roi_heads.box_predictor.bbox_pred"),
+    (r"mask_head_(\d)_([01])", r"roi_heads.mask_head.\1.\2"),
+    ("conv5_mask|mask_fcn_logits", r"roi_heads.mask_predictor.\g<0>"),
+)
+
+
+def _mask_rcnn(num_classes, input_shape, **options):
+    # torchvision's RoIAlign has no half-pixel shift here.
+    return mask_rcnn(num_classes, input_shape, backbone="resnet50_fpn", aligned=False, **options)
+
+
+_MASKRCNN = Architecture(
+    task="detector",
+    build=functools.partial(_mask_rcnn, normalization="frozen_batch", name="maskrcnn_resnet50_fpn"),
+    rules=_MASKRCNN_RULES,
+    first="backbone.body.conv1",
+    last="roi_heads.box_predictor.cls_score",
+    head=r"(backbone\.fpn|rpn|roi_heads)\..*",
+    # The published file is from before convolutions could have a normalization.
+    old_names=(
+        (r"(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)", r"\1.0.\2"),
+        (r"rpn\.head\.conv\.(weight|bias)", r"rpn.head.conv.0.0.\1"),
+        *(
+            (
+                rf"roi_heads\.mask_head\.mask_fcn{index + 1}\.(weight|bias)",
+                rf"roi_heads.mask_head.{index}.0.\1",
+            )
+            for index in range(4)
+        ),
+    ),
+)
+
+_MASKRCNN_V2 = dataclasses.replace(
+    _MASKRCNN,
+    build=functools.partial(
+        _mask_rcnn,
+        neck_normalization="batch",
+        head_normalization="batch",
+        box_convolutions=True,
+        rpn_convolutions=2,
+        name="maskrcnn_resnet50_fpn_v2",
+    ),
+    old_names=(),
+)
+
 _ARCHITECTURES = {
     "alexnet": _ALEXNET,
     "fcn_resnet50": _fcn_resnet("resnet50"),
     "fcn_resnet101": _fcn_resnet("resnet101"),
     "googlenet": _GOOGLENET,
+    "maskrcnn_resnet50_fpn": _MASKRCNN,
+    "maskrcnn_resnet50_fpn_v2": _MASKRCNN_V2,
     "resnet18": _resnet(resnet.resnet18),
     "resnet34": _resnet(resnet.resnet34),
     "resnet50": _resnet(resnet.resnet50),

@@ -3,7 +3,7 @@
 | layer | PyTorch | Keras |
 |---|---|---|
 | Conv2D | (out, in, h, w) | (h, w, in, out) |
-| Conv2D from a linear layer on a flattened map | (out, in * h * w) | (h, w, in, out) |
+| Conv2D or EinsumDense from a linear layer on a flattened map | (out, in * h * w) | (h, w, in, out) |
 | Conv2DTranspose | (in, out, h, w) | (h, w, out, in) |
 | DepthwiseConv2D | (in * multiplier, 1, h, w) | (h, w, in, multiplier) |
 | Dense | (out, in) | (in, out) |
@@ -137,4 +137,5 @@ _KERNELS = {
     layers.Conv2DTranspose: _transposed,
     layers.DepthwiseConv2D: _depthwise,
     layers.Dense: _dense,
+    layers.EinsumDense: _convolution,
 }

@@ -11,18 +11,26 @@ from keras_seg.utils.validation import bad_argument
 from keras_seg.weights.catalog import architecture
 from keras_seg.weights.checkpoint import as_array, read_checkpoint
 from keras_seg.weights.matching import load, match
+from keras_seg.weights.published_files import is_published
 from keras_seg.weights.report import ImportReport
-from keras_seg.weights.transform_input import fold_transform, is_published, transformed_affine
+from keras_seg.weights.transform_input import fold_transform, transformed_affine
+
+_INPUT_SHAPES = {
+    "classifier": (None, None, 3),
+    "semantic": (None, None, 3),
+    "detector": (1024, 1024, 3),
+}
 
 
 def from_torchvision(
-    name, state_dict_or_path, input_shape=(None, None, 3), *, transform_input=None, return_report=False
+    name, state_dict_or_path, input_shape=None, *, transform_input=None, return_report=False
 ):
     """Build a network of torchvision with the weights of a checkpoint in it.
 
     PyTorch is not needed, and nothing in a file is executed. Every weight of the network must find its
     tensor, and every tensor its place, before anything is loaded. The number of classes is read from the
-    checkpoint, so fine-tuned ones load as they are. Label k is torchvision's label k.
+    checkpoint, so fine-tuned ones load as they are. Label k is torchvision's label k; of detectors, which
+    count no background here, it is torchvision's label k + 1.
 
     Classifiers become dense: one score vector for every window of 224 x 224 pixels, 32 pixels from window to
     window; 1 x 1 for an image of 224 x 224. To have a classifier's weights in the encoder of a segmentation
@@ -30,12 +38,14 @@ def from_torchvision(
 
     Args:
         name: str, one of `keras_seg.weights.names()`: "alexnet", "googlenet", "resnet18", "resnet34",
-            "resnet50", "resnet101", "vgg16", "vgg16_bn", "fcn_resnet50" or "fcn_resnet101".
+            "resnet50", "resnet101", "vgg16", "vgg16_bn", "fcn_resnet50", "fcn_resnet101",
+            "maskrcnn_resnet50_fpn" or "maskrcnn_resnet50_fpn_v2".
         state_dict_or_path: dict of str to tensors (NumPy or PyTorch), such as `model.state_dict()`, or the
             path of a `.pth`, `.pt` or `.safetensors` file with one; also under "state_dict" or "model" in it,
             and with the "module." of DataParallel before the names.
-        input_shape: (height, width, channels) in pixels; None for a free height or width. With other than the
-            three channels of the checkpoint the first kernel and the preprocessing are adapted: see
+        input_shape: (height, width, channels) in pixels, None for a free height or width; for detectors all
+            are fixed, in multiples of 32. Default (None, None, 3), of detectors (1024, 1024, 3). With other
+            than the three channels of the checkpoint the first kernel and the preprocessing are adapted: see
             `keras_seg.backbones.input_channels`.
         transform_input: bool or None, of "googlenet" only: torchvision's option of this name. True: the
             checkpoint was trained on x / 127.5 - 1, as torchvision's own and those fine-tuned from it. False:
@@ -45,7 +55,8 @@ def from_torchvision(
 
     Returns:
         keras.Model: images (N, H, W, C), 0..255, to float32 logits: (N, h, w, num_classes) with h =
-        ceil(H / 32) - 6 for classifiers, a little less in "alexnet"; (N, H, W, num_classes) for "fcn_...".
+        ceil(H / 32) - 6 for classifiers, a little less in "alexnet"; (N, H, W, num_classes) for "fcn_...";
+        for "maskrcnn_..." a `keras_seg.models.detector.MaskRCNN`, which gives detections.
         And an `ImportReport`, if it was asked for.
 
     Raises:
@@ -62,9 +73,14 @@ def from_torchvision(
     tensors = read_checkpoint(state_dict_or_path)
     transform_input, notes = _transform_input(name, state_dict_or_path, transform_input)
     options = {"affine": transformed_affine} if transform_input else {}
-    model = network.build(_num_classes(name, network, tensors), input_shape, **options)
+    tensors = network.renamed(tensors)
+    model = network.build(
+        _num_classes(name, network, tensors), input_shape or _INPUT_SHAPES[network.task], **options
+    )
     _check_channels(model, network, tensors)
     found = match(model, network, tensors)
+    if network.task == "detector" and is_published(name, state_dict_or_path):
+        notes += _without_epsilon(model)
     report = _load(name, state_dict_or_path, found, tensors, notes)
     return (model, report) if return_report else model
 
@@ -98,7 +114,7 @@ def load_encoder(model, name, state_dict_or_path, *, transform_input=None):
     if not isinstance(model, keras.Model):
         raise bad_argument("model", "a keras.Model", type(model).__name__, error=TypeError)
     _check_encoder(model, name, network)
-    tensors = read_checkpoint(state_dict_or_path)
+    tensors = network.renamed(read_checkpoint(state_dict_or_path))
     transform_input, notes = _transform_input(name, state_dict_or_path, transform_input)
     found = match(model, network, tensors, encoder=True)
     if transform_input:
@@ -113,7 +129,7 @@ def _transform_input(name, state_dict_or_path, asked):
             raise bad_argument("transform_input", f"None with {name}: it is an option of googlenet", asked)
         return False, ()
     if asked is None:
-        asked = isinstance(state_dict_or_path, (str, os.PathLike)) and is_published(state_dict_or_path)
+        asked = is_published(name, state_dict_or_path)
         if not asked:
             return False, (
                 "transform_input=False was assumed: trained on pixels normalized by mean and deviation. "
@@ -130,7 +146,16 @@ def _num_classes(name, network, tensors):
             f"The checkpoint is not one of {name}: it has no {last}, which makes the scores. "
             f"It begins with {some}."
         )
-    return int(tensors[last].shape[0])
+    # A detector's scores begin with one for background.
+    return int(tensors[last].shape[0]) - (network.task == "detector")
+
+
+def _without_epsilon(model):
+    """Set the epsilon of the backbone's normalization to 0, with which torchvision's file was trained."""
+    for layer in layers_by_name(model).values():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.epsilon = 0.0
+    return ("the epsilon of batch normalization is 0, as torchvision sets it for this file",)
 
 
 def _check_channels(model, network, tensors):

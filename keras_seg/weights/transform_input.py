@@ -5,23 +5,9 @@ are given (x / 255 - mean) / deviation. The option, which its builder sets for t
 the one back to the other inside the network. A checkpoint does not say which it was.
 """
 
-import hashlib
-
 import numpy as np
 
 from keras_seg.backbones.preprocessing import mode_affine
-
-# torchvision names its files by the first digits of their SHA-256: googlenet-1378be20.pth.
-_PUBLISHED = "1378be20"
-
-
-def is_published(path):
-    """Whether a file is torchvision's own GoogLeNet, whatever its name is now."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest().startswith(_PUBLISHED)
 
 
 def transformed_affine(channels):

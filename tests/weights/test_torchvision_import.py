@@ -1,7 +1,6 @@
 """Whole networks and encoders from checkpoints: classes, channels, pixels, and what is refused."""
 
 import hashlib
-import re
 
 import keras
 import numpy as np
@@ -218,7 +217,9 @@ class TestTransformInput:
     def test_the_published_file_is_known_by_its_hash(self, tmp_path, monkeypatch):
         path = tmp_path / "renamed.pth"
         path.write_bytes(b"weights")
-        assert not transform_input.is_published(path)
-        monkeypatch.setattr(transform_input, "_PUBLISHED", hashlib.sha256(b"weights").hexdigest()[:8])
-        assert transform_input.is_published(path)
-        assert re.fullmatch("[0-9a-f]{8}", transform_input._PUBLISHED)
+        assert not published_files.is_published("googlenet", path)
+        digest = hashlib.sha256(b"weights").hexdigest()[:8]
+        monkeypatch.setitem(published_files._DIGESTS, "googlenet", digest)
+        assert published_files.is_published("googlenet", path)
+        assert not published_files.is_published("googlenet", {})
+        assert not published_files.is_published("resnet50", path)
