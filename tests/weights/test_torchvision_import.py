@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_seg import fcn, unet
-from keras_seg.weights import from_torchvision, load_encoder, names, transform_input
+from keras_seg.weights import from_torchvision, load_encoder, names, published_files, transform_input
 from tests.harness import pixels, reload
 
 torch = pytest.importorskip("torch")
