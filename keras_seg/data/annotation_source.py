@@ -26,6 +26,8 @@ class AnnotationSource(Source):
         sizes: sequence of (height, width) or None, as the annotations have them.
     """
 
+    masks_from_objects = True
+
     def __init__(self, name, image_paths, ids, object_names, ignore_class=None, sizes=None):
         deep = [path for path in image_paths if path.suffix.lower() not in _PLAIN_SUFFIXES]
         with ThreadPool(4) as pool:

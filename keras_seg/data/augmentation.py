@@ -10,7 +10,7 @@ import math
 
 import tensorflow as tf
 
-from keras_seg.data.color import change_color
+from keras_seg.data.color import between, change_color, color_amounts
 from keras_seg.data.geometry import crop_start, elastic_displacement, flipped_range, inverse_map
 from keras_seg.data.sampling import bilinear, nearest, take
 from keras_seg.utils.validation import bad_argument, check_choice, check_integer, check_number
@@ -112,13 +112,13 @@ class Augmentation:
         crop = size if crop_size is None else crop_size
         draws = tf.unstack(tf.random.stateless_uniform((_DRAWS,), seed))
         flips = (draws[4] < 0.5) & self.flip_vertical, (draws[5] < 0.5) & self.flip_horizontal
-        scale = tf.exp(_between(draws[6], *map(math.log, self.scale)))
+        scale = tf.exp(between(draws[6], *map(math.log, self.scale)))
         window = crop
         if self.scale != (1.0, 1.0):
             window = [tf.cast(tf.round(tf.cast(side, "float32") / scale), "int32") for side in crop]
         starts = [
             crop_start(place, side, part, random_crop)
-            + tf.cast(tf.round(_between(move, -self.shift, self.shift)), "int32")
+            + tf.cast(tf.round(between(move, -self.shift, self.shift)), "int32")
             for place, move, side, part in zip(draws[:2], draws[2:4], size, window, strict=True)
         ]
         others = [mask] if weight is None else [mask, tf.convert_to_tensor(weight)]
@@ -127,7 +127,7 @@ class Augmentation:
                 tf.cast(start, "float32") + (tf.cast(part, "float32") - 1) / 2
                 for start, part in zip(starts, window, strict=True)
             ]
-            angle = _between(draws[7], -self.rotation, self.rotation) * (math.pi / 180)
+            angle = between(draws[7], -self.rotation, self.rotation) * (math.pi / 180)
             y, x = inverse_map(crop, center, flips, scale, angle, self._displacement(seed, crop))
             changed = bilinear(image, y, x)
             others = [nearest(other, y, x) for other in others]
@@ -136,7 +136,7 @@ class Augmentation:
             changed = take(image, rows, columns)
             others = [take(other, rows, columns) for other in others]
         if self.changes_color:
-            changed = change_color(tf.cast(changed, "float32"), *self._color_amounts(draws[8:]))
+            changed = change_color(tf.cast(changed, "float32"), *color_amounts(draws[8:], self))
         if image.dtype == tf.uint8 and changed.dtype != tf.uint8:
             changed = tf.cast(tf.round(changed), "uint8")
         return (changed, *others)
@@ -148,17 +148,6 @@ class Augmentation:
         seed = tf.random.fold_in(seed, 1)
         vectors = tf.random.stateless_normal((2, self.elastic_grid, self.elastic_grid), seed)
         return elastic_displacement(self.elastic_sigma * vectors, crop)
-
-    def _color_amounts(self, draws):
-        """Brightness, contrast, gamma, saturation and hue of one sample; None for what does not change."""
-        return (
-            _between(draws[0], -self.brightness, self.brightness) if self.brightness else None,
-            *(
-                _factor(draw, spread) if spread else None
-                for draw, spread in zip(draws[1:4], (self.contrast, self.gamma, self.saturation), strict=True)
-            ),
-            _between(draws[4], -self.hue, self.hue) if self.hue else None,
-        )
 
 
 PRESETS = {
@@ -196,12 +185,3 @@ def find_augmentation(augment):
             "augment", "None, True, a preset's name or an Augmentation", augment, error=TypeError
         )
     return PRESETS[check_choice("augment", augment, tuple(PRESETS))]
-
-
-def _between(draw, low, high):
-    return low + draw * (high - low)
-
-
-def _factor(draw, spread):
-    reach = math.log1p(spread)
-    return tf.exp(_between(draw, -reach, reach))

@@ -38,6 +38,35 @@ def change_color(image, brightness, contrast, gamma, saturation, hue):
     return image if gamma is None else 255 * (image / 255) ** gamma
 
 
+def color_amounts(draws, limits):
+    """The arguments of `change_color` for one sample; None for what does not change.
+
+    Args:
+        draws: five scalar tensors within [0, 1).
+        limits: object with the numbers `brightness`, `contrast`, `gamma`, `saturation` and `hue`, as in
+            `Augmentation`.
+    """
+    spreads = limits.contrast, limits.gamma, limits.saturation
+    return (
+        between(draws[0], -limits.brightness, limits.brightness) if limits.brightness else None,
+        *(
+            _factor(draw, spread) if spread else None
+            for draw, spread in zip(draws[1:4], spreads, strict=True)
+        ),
+        between(draws[4], -limits.hue, limits.hue) if limits.hue else None,
+    )
+
+
+def between(draw, low, high):
+    """A number of [low, high) from one of [0, 1)."""
+    return low + draw * (high - low)
+
+
+def _factor(draw, spread):
+    reach = math.log1p(spread)
+    return tf.exp(between(draw, -reach, reach))
+
+
 def _mixing(saturation, hue):
     """The 3 x 3 matrix from RGB to RGB: to YIQ, a turn and a stretch there, and back."""
     stretch = 1.0 if saturation is None else saturation

@@ -5,6 +5,7 @@ may have ten thousand of them.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Objects:
         arrays = (self.boxes, self.labels, self.crowd, self.origins, *self.masks)
         return sum(array.nbytes for array in arrays)
 
-    @property
+    @functools.cached_property
     def areas(self):
         """Pixels of each mask, int64 (K,)."""
         return np.array([np.count_nonzero(mask) for mask in self.masks], "int64")

@@ -1,10 +1,6 @@
-"""From a data set to batches, by a tf.data pipeline where a sample depends on a seed and its position only.
-
-So the same seed gives the same batches however many threads work, and a run that was killed after `start`
-samples goes on with the very batches it would have had.
+"""From a data set to batches of images and masks, by a tf.data pipeline where a sample depends on a seed and
+its position only: same seed, same batches, and a killed run goes on with those that it would have had.
 """
-
-import os
 
 import numpy as np
 import tensorflow as tf
@@ -13,10 +9,11 @@ from keras_seg.data.augmentation import Augmentation, find_augmentation
 from keras_seg.data.errors import DataError
 from keras_seg.data.memory import Memory, default_limit
 from keras_seg.data.report import survey
+from keras_seg.data.sample_order import batches, check_order, sample_order
 from keras_seg.data.specs import open_source
 from keras_seg.data.synthetic import ShapesSource
 from keras_seg.data.weight_maps import border_term, class_balance, median_frequency_weights
-from keras_seg.utils.validation import bad_argument, check_choice, check_integer, check_pair
+from keras_seg.utils.validation import bad_argument, check_choice, check_pair
 
 
 def load(
@@ -73,13 +70,9 @@ def load(
         model.fit(train, steps_per_epoch=45, epochs=10)
     """
     source = open_source(spec_or_source)
-    if batch_size is not None:
-        batch_size = check_integer("batch_size", batch_size)
+    check_order(batch_size, seed, start, repeat)
     crop_size = None if crop_size is None else check_pair("crop_size", crop_size)
     augmentation = find_augmentation(augment)
-    seed, start = check_integer("seed", seed, 0), check_integer("start", start, 0)
-    if start and not repeat:
-        raise bad_argument("start", "0 unless repeat=True", start)
     check_choice("weights", weights, (None, "border", "balance"))
     reader = _Reader(source, weights, Memory(default_limit() if cache else 0))
     report = None
@@ -102,12 +95,8 @@ def load(
             plane.set_shape(shape)
         return (image, tf.cast(mask, "int32"), *weight)
 
-    count = len(source)
-    order = _endless(count, seed, start, shuffle) if repeat else _single_pass(count, seed, shuffle)
-    dataset = order.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    if batch_size is not None:
-        dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(_options())
+    order = sample_order(len(source), seed=seed, shuffle=shuffle, repeat=repeat, start=start)
+    return batches(order, sample, batch_size, drop_remainder)
 
 
 def shapes(count=200, *, size=(128, 128), num_classes=4, seed=0, **load_options):
@@ -196,44 +185,3 @@ def _common_size(source, report, batch_size):
             "Set crop_size=(height, width), or batch_size=1."
         )
     return None, None
-
-
-def _endless(count, seed, start, shuffle):
-    """(item, key of its augmentation) at every position from `start` on; a pass is `count` positions."""
-
-    def place(position):
-        index = position % count
-        if shuffle:
-            index = _shuffled(index, count, (seed, position // count))
-        return index, tf.stack([tf.constant(seed, "int64"), position])
-
-    return tf.data.Dataset.counter(start).map(place)
-
-
-def _single_pass(count, seed, shuffle):
-    """The same for one pass; each iteration draws another number, which makes another pass."""
-
-    def one_pass(number):
-        def place(position):
-            index = _shuffled(position, count, (seed, number)) if shuffle else position
-            return index, tf.stack([number, position])
-
-        return tf.data.Dataset.range(count).map(place)
-
-    numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
-    return numbers.flat_map(one_pass).apply(tf.data.experimental.assert_cardinality(count))
-
-
-def _shuffled(index, count, key):
-    seed = tf.stack([tf.cast(part, "int64") for part in key])
-    return tf.random.experimental.index_shuffle(index, seed, tf.constant(count - 1, "int64"))
-
-
-def _options():
-    options = tf.data.Options()
-    options.deterministic = True
-    # One thread for each operation and one operation for each core: samples are the parallel work here, and
-    # the training step needs the cores too.
-    options.threading.max_intra_op_parallelism = 1
-    options.threading.private_threadpool_size = os.cpu_count() or 1
-    return options

@@ -3,6 +3,8 @@
 Boxes are xyxy in pixels, continuous: pixel i spans i..i+1.
 """
 
+import functools
+
 import numpy as np
 from PIL import Image
 
@@ -51,15 +53,24 @@ def resize_areas(mask, size, box=None):
     Returns:
         float32 array (height, width).
     """
-    x1, y1, x2, y2 = (0, 0, mask.shape[1], mask.shape[0]) if box is None else box
-    rows = _shares(y1, y2, mask.shape[0], size[0])
-    columns = _shares(x1, x2, mask.shape[1], size[1])
+    height, width = mask.shape
+    if box is None:
+        rows, columns = _whole_shares(height, size[0]), _whole_shares(width, size[1])
+    else:
+        x1, y1, x2, y2 = box
+        rows, columns = _shares(y1, y2, height, size[0]), _shares(x1, x2, width, size[1])
     return rows @ mask.astype("float32") @ columns.T
+
+
+# Whole masks come in few sizes, again and again.
+@functools.lru_cache(maxsize=256)
+def _whole_shares(pixels, bins):
+    return _shares(0, pixels, pixels, bins)
 
 
 def _shares(start, stop, pixels, bins):
     """How much of each bin between `start` and `stop` is each pixel, float32 (bins, pixels)."""
-    edges = np.linspace(start, stop, bins + 1)[:, None]
+    edges = start + np.arange(bins + 1, dtype="float32")[:, None] * np.float32((stop - start) / bins)
     # The length of pixel j that lies before an edge; its differences are the pixel's parts in each bin.
-    before = (edges - np.arange(pixels)).clip(0, 1)
-    return (np.diff(before, axis=0) * (bins / (stop - start))).astype("float32")
+    before = np.minimum(np.maximum(edges - np.arange(pixels, dtype="float32"), 0), 1)
+    return (before[1:] - before[:-1]) * np.float32(bins / (stop - start))

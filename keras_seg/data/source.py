@@ -30,10 +30,12 @@ class Source:
     Attributes:
         drawn: bool. True where images are made by this library, so that nothing in them can be wrong.
         has_crowds: bool. True where some objects are marked as regions of many (COCO's `iscrowd`).
+        masks_from_objects: bool. True where masks of classes are painted from annotated objects.
     """
 
     drawn = False
     has_crowds = False
+    masks_from_objects = False
 
     def __init__(
         self,
