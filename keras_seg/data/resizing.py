@@ -59,7 +59,9 @@ def resize_areas(mask, size, box=None):
     else:
         x1, y1, x2, y2 = box
         rows, columns = _shares(y1, y2, height, size[0]), _shares(x1, x2, width, size[1])
-    return rows @ mask.astype("float32") @ columns.T
+    areas = rows @ mask.astype("float32") @ columns.T
+    # Rounding leaves means of 1.000001.
+    return np.minimum(areas, mask.max(initial=0), out=areas)
 
 
 # Whole masks come in few sizes, again and again.
@@ -70,7 +72,7 @@ def _whole_shares(pixels, bins):
 
 def _shares(start, stop, pixels, bins):
     """How much of each bin between `start` and `stop` is each pixel, float32 (bins, pixels)."""
-    edges = start + np.arange(bins + 1, dtype="float32")[:, None] * np.float32((stop - start) / bins)
+    edges = start + np.arange(bins + 1)[:, None] * ((stop - start) / bins)
     # The length of pixel j that lies before an edge; its differences are the pixel's parts in each bin.
-    before = np.minimum(np.maximum(edges - np.arange(pixels, dtype="float32"), 0), 1)
-    return (before[1:] - before[:-1]) * np.float32(bins / (stop - start))
+    before = np.minimum(np.maximum(edges - np.arange(pixels), 0), 1)
+    return ((before[1:] - before[:-1]) * (bins / (stop - start))).astype("float32")
