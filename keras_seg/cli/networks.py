@@ -122,6 +122,11 @@ def _add_deconvnet_options(group):
         help="of the second stage: found at its start, or of a file that `keras-seg propose` wrote",
     )
     group.add_argument(
+        "--val-proposals",
+        metavar="{selective_search,FILE}",
+        help="of the held-out images, where --proposals is a file without theirs",
+    )
+    group.add_argument(
         "--statistics-steps",
         type=int,
         default=100,

@@ -161,14 +161,16 @@ def _train_two_stage(network, run, options, data, val, resume):
 
     settings = _training_settings(options)
     settings["augment"] = settings["augment"] or "light"
-    boxes = read_proposals_option(options["proposals"])
+    found = (read_proposals_option(options[name]) for name in ("proposals", "val_proposals"))
+    boxes, val_boxes = (propose if some == "selective_search" else some for some in found)
     train_two_stage(
         network.build(data, options),
         data,
         val,
         run,
         epochs=options["stage_epochs"] or options["epochs"],
-        proposals=boxes if isinstance(boxes, dict) else propose,
+        proposals=boxes,
+        val_proposals=val_boxes,
         statistics_steps=options["statistics_steps"],
         resume=resume,
         **settings,

@@ -2,13 +2,21 @@
 
 import shutil
 
-from keras_seg.data import load, open_source
-from keras_seg.data.crop_sources import instance_crops, proposal_crops
-from keras_seg.data.proposals import propose
+from keras_seg.data import (
+    check,
+    instance_crops,
+    load,
+    open_source,
+    proposal_crops,
+    propose,
+    read_proposals,
+    write_proposals,
+)
 from keras_seg.training.batch_statistics import reestimate_batch_norm
 from keras_seg.training.run_folder import RunFolder
 from keras_seg.training.semantic import train_semantic
 from keras_seg.utils.atomic import atomic_file
+from keras_seg.utils.progress import track
 from keras_seg.utils.validation import bad_argument
 from keras_seg.viz import learning_curves, save_png
 
@@ -24,7 +32,8 @@ def train_two_stage(
     epochs,
     crop_size=(224, 224),
     proposals=propose,
-    learning_rate=0.01,
+    val_proposals=None,
+    learning_rate=1e-3,
     batch_size=8,
     statistics_steps=100,
     resume=False,
@@ -35,8 +44,8 @@ def train_two_stage(
     Stage 1 sees the ground-truth objects one at a time, centred in 1.2 times their box, all else background.
     Stage 2 sees proposals that overlap an object's box with an IoU of at least 0.5, with all labels. Crops
     are 250 pixels wide, of which a random window of `crop_size` is taken, mirrored half of the time; those of
-    rare classes are repeated. Reference: Noh, Hong, Han 2015, section 4.2; crops and rates from
-    the released code.
+    rare classes are repeated. Reference: Noh, Hong, Han 2015, section 4.2. The released code trains with
+    `optimizer="sgd"`, `learning_rate=0.01` and `weight_decay=5e-4`.
 
     Args:
         model: keras.Model to logits (N, H, W, K), not compiled.
@@ -46,7 +55,10 @@ def train_two_stage(
             one's best, with its batch statistics measured anew; `run.history` both stages' epochs in a row.
         epochs: int, or two, one for each stage. 0 leaves the first stage out.
         crop_size: (height, width) in pixels, as the model takes.
-        proposals: callable from an image to boxes (P, 4), or a dict from the ids of the images to boxes.
+        proposals: callable from an image to boxes (P, 4), whose boxes are kept in the second stage's folder
+            for a resumed run; or a dict from the ids of the images to boxes.
+        val_proposals: likewise, of `val_data`; None where `proposals` are of both. Two data sets whose images
+            have the same ids need two dicts.
         learning_rate: float. The peak of each stage.
         batch_size: int, crops.
         statistics_steps: int. Training batches for the batch statistics; 0 leaves the moving averages.
@@ -69,15 +81,17 @@ def train_two_stage(
     for stage_name, stage_epochs in zip(STAGES, epochs, strict=True):
         if not stage_epochs:
             continue
-        crops = [
-            _crops(stage_name, data, proposals, balance)
-            for data, balance in ((train_data, True), (val_data, False))
-        ]
         stage = RunFolder(run.path / stage_name)
         stage.start({**run.read_config(), "stage": stage_name}, resume)
+        if stage_name == "instances":
+            crops = instance_crops(train_data), instance_crops(val_data, balance=False)
+        else:
+            boxes = _kept(proposals, train_data, stage.path / "train_boxes.npz")
+            val_boxes = _kept(val_proposals or proposals, val_data, stage.path / "val_boxes.npz")
+            crops = proposal_crops(train_data, boxes), proposal_crops(val_data, val_boxes, balance=False)
         print(f"stage {stage_name}: {len(crops[0])} crops, {stage_epochs} epochs", flush=True)
         best = train_semantic(
-            best or model,
+            model if best is None else best,
             *crops,
             stage,
             epochs=stage_epochs,
@@ -100,10 +114,17 @@ def train_two_stage(
     return best
 
 
-def _crops(stage, data, proposals, balance):
-    if stage == "instances":
-        return instance_crops(data, balance=balance)
-    return proposal_crops(data, proposals, balance=balance)
+def _kept(proposals, source, file):
+    """The boxes of each image as a dict; what a callable finds is kept in the file for a resumed run."""
+    if not callable(proposals):
+        return proposals
+    if not file.is_file():
+        check(source).raise_if_bad()
+        found = {}
+        for index, name in enumerate(track(source.ids, "Proposals")):
+            found[name] = proposals(source.read(index)[0])
+        write_proposals(file, found)
+    return read_proposals(file)
 
 
 def _measure_statistics(model, crops, training, steps):

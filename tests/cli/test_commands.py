@@ -204,20 +204,22 @@ def test_python_m_is_the_command():
 def test_deconvnet_in_two_stages_by_proposals(tmp_path, photos, capsys):
     """propose, train, evaluate and predict by the same files of boxes, and a CRF at the end."""
     data, val = (f"shapes:count=2,size=96,num_classes=3,seed={seed}" for seed in (0, 1))
-    boxes = tmp_path / "boxes.json"
-    propose = f"propose --data {data} --min-side 12 --enlarge 1 --count 500 --out {boxes}"
-    assert main(propose.split()) == 0
+    boxes, val_boxes = tmp_path / "boxes.json", tmp_path / "val.npz"
+    for spec, file in ((data, boxes), (val, val_boxes)):
+        propose = f"propose --data {spec} --min-side 12 --enlarge 1 --count 500 --out {file}"
+        assert main(propose.split()) == 0
     assert set(json.loads(boxes.read_text())) == {"shapes_00000", "shapes_00001"}
     run = tmp_path / "run"
     train = (
         f"train deconvnet --two-stage --data {data} --val {val} --width 0.002 --proposals {boxes} "
-        f"--stage-epochs 1 1 --steps-per-epoch 1 --batch-size 2 --statistics-steps 2 --out {run}"
+        f"--val-proposals {val_boxes} --stage-epochs 1 1 --steps-per-epoch 1 --batch-size 2 "
+        f"--statistics-steps 2 --out {run}"
     )
     assert main(train.split()) == 0
     assert str(run / "proposals" / "pictures") in capsys.readouterr().out
     assert RunFolder(run).read_config()["options"]["crop"] == [224, 224]
     scores = tmp_path / "scores.json"
-    evaluate = f"evaluate {run} --data {val} --proposals {boxes} --crf --json {scores}"
+    evaluate = f"evaluate {run} --data {val} --proposals {val_boxes} --crf --json {scores}"
     assert main(evaluate.split()) == 0
     assert 0 <= json.loads(scores.read_text())["mean_iou"] <= 1
     out = tmp_path / "out"
