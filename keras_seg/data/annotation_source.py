@@ -3,13 +3,17 @@
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
+import numpy as np
+
 from keras_seg.data.errors import DataError
 from keras_seg.data.image_files import read_header, read_image
 from keras_seg.data.source import Source
+from keras_seg.utils.palette import class_colors
 
 # Of 8 bits by their formats, so that their headers need no look: a large set is opened at once.
 _PLAIN_SUFFIXES = (".jpg", ".jpeg", ".bmp", ".webp")
 _MOST_CLASSES = 255
+_PALETTE = 256
 
 
 class AnnotationSource(Source):
@@ -39,6 +43,7 @@ class AnnotationSource(Source):
             channels=3,
             dtype="float32" if is_deep else "uint8",
             ignore_class=ignore_class,
+            colors=_colors(1 + len(object_names)),
             image_paths=image_paths,
         )
         self._sizes = sizes
@@ -103,6 +108,11 @@ def unique_ids(paths):
     if len(set(stems)) == len(stems):
         return stems
     return [str(Path(path).with_suffix("")) for path in paths]
+
+
+def _colors(count):
+    """Colours of any number of classes: of more than a palette has, some are the same."""
+    return np.resize(class_colors(min(count, _PALETTE)), (count, 3))
 
 
 def _is_deep(path):

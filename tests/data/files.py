@@ -1,5 +1,7 @@
 """Small data sets written to a temporary folder, for the tests of this package."""
 
+import json
+
 import numpy as np
 from PIL import Image
 
@@ -37,3 +39,27 @@ def palette_image(indices):
     image = Image.frombytes("P", indices.shape[::-1], indices.tobytes())
     image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
     return image
+
+
+def write_coco(folder, annotations=(), images=2, size=(40, 60), categories=((3, "cat"), (7, "dog"))):
+    """FOLDER/annotations.json and FOLDER/images; annotations are dicts, with ids and category 3 filled in."""
+    listed = []
+    for number in range(images):
+        save(folder / "images" / f"a{number}.png", color_image(number, size))
+        listed.append({"id": 10 + number, "file_name": f"a{number}.png", "height": size[0], "width": size[1]})
+    filled = [
+        {"id": 100 + number, "image_id": 10, "category_id": 3, "iscrowd": 0, **annotation}
+        for number, annotation in enumerate(annotations)
+    ]
+    content = {
+        "images": listed,
+        "categories": [{"id": number, "name": name} for number, name in categories],
+        "annotations": filled,
+    }
+    (folder / "annotations.json").write_text(json.dumps(content))
+    return f"coco:{folder / 'annotations.json'},{folder / 'images'}"
+
+
+def square(left, top, right, bottom):
+    """COCO's polygons of a rectangle."""
+    return [[left, top, right, top, right, bottom, left, bottom]]

@@ -52,7 +52,7 @@ def assert_painted(image, placement, objects, rows, boxes, visible):
     height, width = placement.visible_size
     for row, box, tight in zip(rows, boxes, visible, strict=True):
         soft = placement.soft_mask(objects.masks[row], box, tight, (56, 56))
-        assert soft.dtype == np.float32 and 0 <= soft.min() and soft.max() <= 1
+        assert soft.dtype == np.float32 and soft.min() >= 0 and soft.max() <= 1
         pasted = whole_mask(soft, tight, placement.canvas_size)[:height, :width]
         shown = canvas[:height, :width, row] / 255
         # Bilinear against area resampling: they differ along edges only, and not on average.
