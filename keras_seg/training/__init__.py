@@ -1,6 +1,8 @@
 """Training runs: a folder that holds everything, checkpoints that survive a kill, pictures and curves."""
 
+from keras_seg.training.average_precision import AveragePrecision
 from keras_seg.training.batch_statistics import reestimate_batch_norm
+from keras_seg.training.instance_pictures import InstancePictures
 from keras_seg.training.optimizers import make_optimizer
 from keras_seg.training.pictures import PredictionPictures
 from keras_seg.training.progress import TrainingProgress
@@ -12,6 +14,8 @@ from keras_seg.training.two_stage import train_two_stage
 
 __all__ = [
     "RECIPES",
+    "AveragePrecision",
+    "InstancePictures",
     "PredictionPictures",
     "RunFolder",
     "TrainingProgress",

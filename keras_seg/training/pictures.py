@@ -8,8 +8,8 @@ from keras_seg.training.truth import whole_image_size
 from keras_seg.viz import grid, save_png
 
 
-class PredictionPictures(keras.callbacks.Callback):
-    """Write `pictures/epoch-NNNN.png` every few epochs: image, truth and prediction of a few held-out images.
+class EpochPictures(keras.callbacks.Callback):
+    """Base of pictures during training. Subclasses define `_picture`, a uint8 array (h, w, 3).
 
     Args:
         run: RunFolder.
@@ -29,7 +29,6 @@ class PredictionPictures(keras.callbacks.Callback):
         # TensorFlow is there on every backend, for the data; TensorBoard's files are its own.
         import tensorflow as tf
 
-        self._size = whole_image_size(self.model, self.data)
         self._writer = tf.summary.create_file_writer(str(self.run.tensorboard / "pictures"))
 
     def on_epoch_end(self, epoch, logs=None):
@@ -44,6 +43,21 @@ class PredictionPictures(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._writer.close()
+
+    def _picture(self):
+        raise NotImplementedError
+
+
+class PredictionPictures(EpochPictures):
+    """Write `pictures/epoch-NNNN.png` every few epochs: image, truth and prediction of a few held-out images.
+
+    Args:
+        run, data, every, count: as for `EpochPictures`.
+    """
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self._size = whole_image_size(self.model, self.data)
 
     def _picture(self):
         rows = []

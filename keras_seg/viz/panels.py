@@ -54,8 +54,6 @@ def grid(rows, class_names=None, colors=None, ignore_class=None, titles=("image"
     Returns:
         uint8 array (h, w, 3).
     """
-    from PIL import Image, ImageDraw
-
     if not rows or any(len(row) != len(titles) for row in rows):
         raise bad_argument(
             "rows", f"tuples of {len(titles)}, one item for each title", [len(row) for row in rows]
@@ -65,18 +63,57 @@ def grid(rows, class_names=None, colors=None, ignore_class=None, titles=("image"
     lines = [_pictures([row[i] for i in kept], kept, width, colors, ignore_class) for row in rows]
     total = _GAP + len(kept) * (width + _GAP)
     key = [] if class_names is None else [legend(class_names, colors, ignore_class is not None, total)]
-    height = _LINE + sum(line[0].height + _GAP for line in lines) + sum(len(part) for part in key)
+    return _sheet(lines, [titles[i] for i in kept], width, key)
+
+
+def picture_grid(rows, titles, width=_WIDEST):
+    """Rows of finished pictures under one line of titles, each at the width of its column.
+
+    Args:
+        rows: list of sequences of uint8 arrays (h, w, 3), one for each title; None leaves a gap.
+        titles: sequence of str.
+        width: int, default 512. Pixels of a column.
+
+    Returns:
+        uint8 array (h, w, 3).
+
+    Raises:
+        ValueError: no rows, or not a picture for each title.
+    """
+    if not rows or any(len(row) != len(titles) for row in rows):
+        raise bad_argument(
+            "rows", f"sequences of {len(titles)} pictures, one a title", [len(row) for row in rows]
+        )
+    return _sheet([[_at_width(picture, width) for picture in row] for row in rows], titles, width, [])
+
+
+def _at_width(picture, width):
+    from PIL import Image
+
+    if picture is None:
+        return None
+    size = (width, max(1, round(picture.shape[0] * width / picture.shape[1])))
+    return Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.Resampling.LANCZOS)
+
+
+def _sheet(lines, titles, width, key):
+    """Lines of PIL images, or None for a gap, under their titles, and the parts of a legend below."""
+    from PIL import Image, ImageDraw
+
+    heights = [max((picture.height for picture in line if picture is not None), default=0) for line in lines]
+    total = _GAP + len(titles) * (width + _GAP)
+    height = _LINE + sum(side + _GAP for side in heights) + sum(len(part) for part in key)
     sheet = Image.new("RGB", (total, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for column, index in enumerate(kept):
+    for column, title in enumerate(titles):
         middle = _GAP + column * (width + _GAP) + width // 2
-        draw.text((middle, _LINE // 2), titles[index], fill=INK, font=font(), anchor="mm")
+        draw.text((middle, _LINE // 2), title, fill=INK, font=font(), anchor="mm")
     top = _LINE
-    for line in lines:
+    for line, side in zip(lines, heights, strict=True):
         for column, picture in enumerate(line):
             if picture is not None:
                 sheet.paste(picture, (_GAP + column * (width + _GAP), top))
-        top += line[0].height + _GAP
+        top += side + _GAP
     for part in key:
         sheet.paste(Image.fromarray(part), (0, top))
     return np.asarray(sheet)
