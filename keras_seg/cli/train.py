@@ -45,7 +45,7 @@ def _add_training_options(parser):
     group.add_argument("--learning-rate", type=float, default=1e-3, help="the peak")
     group.add_argument("--schedule", choices=SCHEDULES, default="cosine")
     group.add_argument("--warmup-steps", type=int, default=0)
-    group.add_argument("--weight-decay", type=float, default=1e-4, help="of adamw")
+    group.add_argument("--weight-decay", type=float, default=1e-4, help="of adamw and sgd")
     group.add_argument("--momentum", type=float, default=0.9, help="of sgd")
     group.add_argument("--clip-norm", type=float, help="largest norm of the gradient")
     group.add_argument("--monitor", default="val_mean_iou", help="what makes a model the best")

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_seg.utils.validation import check_choice, check_integer, check_number
+from keras_seg.utils.validation import bad_argument, check_choice, check_integer, check_number
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "constant")
@@ -27,9 +27,10 @@ def make_optimizer(
         schedule: "cosine" (to zero at `total_steps`; Loshchilov and Hutter 2017) or "constant".
         total_steps: int. Steps of the whole training; needed by "cosine".
         warmup_steps: int. Steps of linear growth from zero.
-        weight_decay: float. Decoupled decay (AdamW), not on normalization weights and biases; "adam" and
-            "sgd" take none.
-        momentum: float, of "sgd".
+        weight_decay: float, not on normalization weights and biases. Decoupled decay of "adamw"; of "sgd" the
+            papers' factor of the squared weights in the loss, which in the long run is a decoupled decay of
+            `weight_decay / (1 - momentum)`; "adam" takes none.
+        momentum: float below 1, of "sgd".
         clip_norm: float or None. Largest global norm of the gradient.
 
     Returns:
@@ -47,11 +48,17 @@ def make_optimizer(
             warmup_target=learning_rate if warmup_steps else None,
             warmup_steps=warmup_steps,
         )
-    if name == "sgd":
-        return keras.optimizers.SGD(rate, momentum=momentum, global_clipnorm=clip_norm)
     if name == "adam":
         return keras.optimizers.Adam(rate, global_clipnorm=clip_norm)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=weight_decay, global_clipnorm=clip_norm)
+    check_number("weight_decay", weight_decay, 0)
+    if name == "sgd":
+        if check_number("momentum", momentum, 0) >= 1:
+            raise bad_argument("momentum", "at least 0 and below 1", momentum)
+        # Keras takes None, and refuses 0.
+        decay = weight_decay / (1 - momentum) or None
+        optimizer = keras.optimizers.SGD(rate, momentum, weight_decay=decay, global_clipnorm=clip_norm)
+    else:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=weight_decay, global_clipnorm=clip_norm)
     # Decay of a scale, a shift or a bias only fights the normalization (as in Goyal et al. 2017, 5.3).
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     return optimizer
