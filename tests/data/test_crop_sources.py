@@ -101,7 +101,15 @@ def test_instance_png(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("spec", ["voc:voc_sample", "kaggle-nuclei:nuclei_kaggle_sample,border=0"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "voc:voc_sample",
+        "coco:coco_sample/annotations.json",
+        "labelme:labelme_sample",
+        "kaggle-nuclei:nuclei_kaggle_sample,border=0",
+    ],
+)
 def test_real_objects(spec, real_data):
     name, folder = spec.split(":")
     source = open_source(f"{name}:{real_data / folder}")
