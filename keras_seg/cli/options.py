@@ -3,8 +3,9 @@
 import argparse
 
 DATA_HELP = (
-    "FORMAT:PATH, as in folder:my/data; formats: shapes, folder, voc, camvid, isbi, nuclei, kaggle-nuclei. "
-    "FORMAT:PATH#START:STOP takes a part of the items, in sorted order"
+    "FORMAT:PATH, as in folder:my/data; formats: shapes, folder, voc, camvid, isbi, nuclei, kaggle-nuclei, "
+    "coco (coco:ANNOTATIONS.json,IMAGES), labelme. FORMAT:PATH#START:STOP takes a part of the items, in "
+    "sorted order"
 )
 
 
