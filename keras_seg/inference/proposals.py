@@ -37,7 +37,7 @@ def predict_proposals(
     Args:
         model: a semantic keras.Model, (N, H, W, C) in, logits (N, H, W, K) out, such as DeconvNet. Crops have
             its own size, or 224 x 224 for one with free sides.
-        image: array (H, W, C), 0..255, uint8 or float32.
+        image: array (H, W, C), 0..255, of any real dtype.
         proposals: "selective_search", "edge_boxes" (with `model_file`), a callable from the image to boxes
             (P, 4), or the boxes, xyxy in pixels. See `keras_seg.data.propose`, which makes them.
         aggregate: "max": the largest score, and at least 0 where a box does not cover the pixel, which the
@@ -68,6 +68,8 @@ def predict_proposals(
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != network.channels:
         raise bad_argument("image", f"an image (H, W, {network.channels})", image.shape)
+    if image.dtype != np.uint8:
+        image = image.astype("float32")
     boxes = _boxes(proposals, image, propose_options)
     canvas = ScoreCanvas(image.shape[:2], network.num_classes, aggregate)
     with progress_bar(disable=not progress) as bar:

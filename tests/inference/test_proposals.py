@@ -55,6 +55,14 @@ def test_without_proposals_all_is_background():
 
 
 @pytest.mark.tf_only
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint16"])
+def test_images_of_any_dtype(dtype):
+    expected = predict_proposals(network(), image(), [[4, 6, 20, 22]])
+    received = predict_proposals(network(), image().astype(dtype), [[4, 6, 20, 22]])
+    np.testing.assert_array_equal(received, expected)
+
+
+@pytest.mark.tf_only
 def test_errors():
     with pytest.raises(ValueError, match=r"`proposals` must be boxes \(P, 4\)"):
         predict_proposals(network(), image(), np.zeros((3, 5)))
