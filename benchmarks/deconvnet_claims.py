@@ -27,7 +27,7 @@ from keras_seg.data.box_crops import enlarged
 from keras_seg.data.crop_sources import objects
 from keras_seg.data.instance_classes import instance_classes
 from keras_seg.data.proposals import instance_boxes
-from keras_seg.inference import predict_probabilities
+from keras_seg.inference import FrozenModel, predict_probabilities
 from keras_seg.metrics import scores_from_matrix
 from keras_seg.training import RunFolder, train_semantic, train_two_stage
 from keras_seg.utils.atomic import atomic_file
@@ -160,6 +160,7 @@ def small_fcn(data, width):
 def _score(networks, val, boxes, arguments):
     """Print and return the scores of each network and of the ensemble; draw the first images."""
     names = [*networks, "ensemble"]
+    networks = {name: FrozenModel(network) for name, network in networks.items()}
     matrices = {name: np.zeros((val.num_classes,) * 2, "int64") for name in names}
     overlaps = {name: [] for name in names}
     rows = []
