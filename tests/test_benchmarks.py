@@ -1,5 +1,6 @@
 """The benchmark of the ops runs and writes what it measured; its check of the results can fail."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -85,3 +86,18 @@ def test_object_overlaps_are_those_of_each_object():
     predicted[0, 39] = True
     found = object_overlaps(Squares(), 0, (instances > 0).astype(int), predicted.astype(int))
     assert found == [(8.0, 1.0), (16.0, 0.5)]
+
+
+def test_box_masks_measures_what_it_says():
+    from benchmarks.box_masks import _rows, proposals_around
+    from keras_seg.data import open_source
+    from keras_seg.data.proposals import overlapping
+
+    random, box = np.random.default_rng(0), np.array([10, 20, 40, 60], "float32")
+    boxes = proposals_around(box, 20, random, least=0.7)
+    assert overlapping(boxes, [box])[1].min() >= 0.7 and len(np.unique(boxes[:, 0])) > 10
+    arguments = argparse.Namespace(seed=0, objects=6, proposals=2, sizes=[14, 56])
+    rows = _rows(open_source("shapes:2,size=96"), arguments)
+    assert len(rows) == 6
+    coarse, fine = np.mean([errors for _, errors in rows], axis=0)[:2]
+    assert 0 < fine[0] < coarse[0] < 0.1 and 0 < fine[1] < coarse[1] < 0.1
