@@ -18,7 +18,10 @@ class Network:
         examples: tuple of str.
         crop: (height, width) in pixels, or None. The size that the network is built for and trained on where
             the user names none; None for one that takes any.
+        finds_objects: bool. True where the network is trained on objects, not on masks of classes.
     """
+
+    finds_objects = False
 
     name: str
     summary: str
@@ -55,7 +58,7 @@ def _add_unet_options(group):
     group.add_argument(
         "--backbone", help="encoder in place of the paper's, as efficientnet_lite0 or ResNet50"
     )
-    _add_weights(group)
+    add_weights(group)
 
 
 def _add_fcn_options(group):
@@ -79,7 +82,7 @@ def _add_fcn_options(group):
         metavar="{yes,no,intermediate}",
         help="upsampling kernels that are trained; no if not given",
     )
-    _add_weights(group)
+    add_weights(group)
     group.add_argument(
         "--staged", action="store_true", help="train 32s, then 16s from it, then 8s from that; see --variant"
     )
@@ -106,7 +109,7 @@ def _add_deconvnet_options(group):
         default=1.0,
         help="channels as a multiple of the published, as 0.25 for small data",
     )
-    _add_weights(group)
+    add_weights(group)
     group.add_argument(
         "--two-stage",
         action="store_true",
@@ -134,7 +137,8 @@ def _add_deconvnet_options(group):
     )
 
 
-def _add_weights(group):
+def add_weights(group):
+    """The option of all networks that names pretrained weights."""
     group.add_argument("--weights", help='"imagenet" for the backbone, or a .keras or .weights.h5 file')
 
 

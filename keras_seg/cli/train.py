@@ -3,9 +3,20 @@
 import shlex
 import sys
 
-from keras_seg.cli.networks import NETWORKS
+from keras_seg.cli.detector_network import MASK_RCNN
+from keras_seg.cli.networks import NETWORKS as SEMANTIC_NETWORKS
 from keras_seg.cli.options import DATA_HELP, add_command, image_size
 from keras_seg.version import __version__
+
+NETWORKS = (*SEMANTIC_NETWORKS, MASK_RCNN)
+# What suits a detector from random weights, on small batches.
+_DETECTOR_DEFAULTS = {
+    "batch_size": 2,
+    "augment": "default",
+    "warmup_steps": None,
+    "clip_norm": 10.0,
+    "monitor": "val_mask_ap",
+}
 
 
 def add_parser(commands):
@@ -15,32 +26,59 @@ def add_parser(commands):
     for network in NETWORKS:
         subparser = add_command(models, network.name, network.summary, network.examples, _run)
         network.add_options(subparser.add_argument_group("network"))
-        _add_training_options(subparser)
-        subparser.set_defaults(network=network, out=f"runs/{network.name}", crop=network.crop)
+        data = subparser.add_argument_group("data")
+        training = subparser.add_argument_group("training")
+        _add_common_options(data, training)
+        subparser.set_defaults(network=network, out=f"runs/{network.name}")
+        if network.finds_objects:
+            _add_object_options(data, training)
+            subparser.set_defaults(**_DETECTOR_DEFAULTS)
+        else:
+            _add_mask_options(data, training)
+            subparser.set_defaults(crop=network.crop)
+        _add_run_options(subparser.add_argument_group("run folder"))
 
 
-def _add_training_options(parser):
+def _add_mask_options(data, training):
     from keras_seg.data.augmentation import PRESETS
-    from keras_seg.training.optimizers import OPTIMIZERS, SCHEDULES
     from keras_seg.training.semantic import LOSSES
 
-    group = parser.add_argument_group("data")
-    group.add_argument("--data", help=DATA_HELP)
-    group.add_argument("--val", help="held-out data, likewise; a share of --data if not given")
-    group.add_argument("--val-fraction", type=float, default=0.2, help="that share")
-    group.add_argument(
+    data.add_argument(
         "--crop", type=image_size, metavar="HxW", help="random crops; whole images if not given"
     )
-    group.add_argument("--augment", choices=tuple(PRESETS), help="random changes of image and mask")
-    group.add_argument(
+    data.add_argument("--augment", choices=tuple(PRESETS), help="random changes of image and mask")
+    data.add_argument(
         "--pixel-weights", choices=("border", "balance"), help="U-Net's border map; class balance"
     )
+    training.add_argument("--loss", choices=LOSSES, default="cross_entropy")
 
-    group = parser.add_argument_group("training")
+
+def _add_object_options(data, training):
+    from keras_seg.data.object_augmentation import PRESETS
+
+    data.add_argument(
+        "--augment", choices=("none", *PRESETS), help="random changes of image and objects together"
+    )
+    data.add_argument("--max-objects", type=int, default=100, help="objects of an image in one step")
+    data.add_argument(
+        "--bad",
+        choices=("refuse", "skip"),
+        default="refuse",
+        help="images and annotations that cannot be used: stop, or leave them out",
+    )
+    training.add_argument("--score-every", type=int, default=1, help="epochs between scorings by AP")
+    training.add_argument("--score-limit", type=int, help="score so many held-out images; all if not given")
+
+
+def _add_common_options(data, group):
+    from keras_seg.training.optimizers import OPTIMIZERS, SCHEDULES
+
+    data.add_argument("--data", help=DATA_HELP)
+    data.add_argument("--val", help="held-out data, likewise; a share of --data if not given")
+    data.add_argument("--val-fraction", type=float, default=0.2, help="that share")
     group.add_argument("--epochs", type=int, default=50)
     group.add_argument("--steps-per-epoch", type=int, help="one pass over the data if not given")
     group.add_argument("--batch-size", type=int, default=8, help="images in a step")
-    group.add_argument("--loss", choices=LOSSES, default="cross_entropy")
     group.add_argument("--optimizer", choices=OPTIMIZERS, default="adamw")
     group.add_argument("--learning-rate", type=float, default=1e-3, help="the peak")
     group.add_argument("--schedule", choices=SCHEDULES, default="cosine")
@@ -59,7 +97,8 @@ def _add_training_options(parser):
     group.add_argument("--jit", action="store_true", help="compile with XLA; for accelerators")
     group.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
 
-    group = parser.add_argument_group("run folder")
+
+def _add_run_options(group):
     group.add_argument("--out", help="run folder")
     group.add_argument("--resume", action="store_true", help="go on with the run in --out, with its options")
     group.add_argument(
@@ -88,12 +127,14 @@ def _options(arguments):
 def _train(network, run, options, resume):
     import keras
 
-    data, val = _open_data(options)
+    data, val = _open_data(options, network.finds_objects)
     print(f"training    {data.describe()}\nvalidation  {len(val)} images\nrun folder  {run.path}", flush=True)
     run.start(_config(options, data), resume)
     keras.config.set_dtype_policy(options["precision"])
     keras.utils.set_random_seed(options["seed"])
-    if options.get("staged"):
+    if network.finds_objects:
+        pictures = _train_detector(network, run, options, data, val, resume)
+    elif options.get("staged"):
         pictures = _train_stages(network, run, options, data, val, resume)
     elif options.get("two_stage"):
         pictures = _train_two_stage(network, run, options, data, val, resume)
@@ -108,7 +149,7 @@ def _train(network, run, options, resume):
     )
 
 
-def _open_data(options):
+def _open_data(options, finds_objects):
     """The sources to train and to validate on."""
     from keras_seg.data import open_source
 
@@ -119,7 +160,27 @@ def _open_data(options):
         val = open_source(options["val"])
     if val.num_classes != data.num_classes or val.channels != data.channels:
         raise ValueError(f"--data and --val differ: {data.describe()}; {val.describe()}.")
+    if finds_objects and data.has_objects and val.object_names != data.object_names:
+        names = ", ".join(data.object_names), ", ".join(val.object_names)
+        raise ValueError(f"--data and --val have other classes of objects: {names[0]}; {names[1]}.")
     return data, val
+
+
+def _train_detector(network, run, options, data, val, resume):
+    from keras_seg.training import train_instances
+
+    if not data.has_objects:
+        data.read_objects(0)  # raises, and says which data have
+    names = (
+        "epochs", "batch_size", "steps_per_epoch", "max_objects", "bad", "optimizer", "learning_rate",
+        "schedule", "warmup_steps", "weight_decay", "momentum", "clip_norm", "monitor", "score_every",
+        "score_limit", "patience", "pictures_every", "seed",
+    )  # fmt: skip
+    settings = {name: options[name] for name in names}
+    settings["augment"] = None if options["augment"] == "none" else options["augment"]
+    model = network.build(data, options)
+    train_instances(model, data, val, run, jit_compile=options["jit"], resume=resume, **settings)
+    return run.pictures
 
 
 def _train_once(network, run, options, data, val, resume):
@@ -201,4 +262,6 @@ def _config(options, data):
         "class_names": list(data.class_names),
         "colors": data.colors.tolist(),
         "ignore_class": data.ignore_class,
+        "object_names": list(data.object_names),
+        "category_ids": list(getattr(data, "category_ids", ())),
     }

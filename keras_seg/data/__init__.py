@@ -7,7 +7,7 @@ from keras_seg.data.image_files import read_image
 from keras_seg.data.instance_pipeline import load_instances
 from keras_seg.data.letterbox import Letterbox
 from keras_seg.data.object_augmentation import ObjectAugmentation
-from keras_seg.data.object_report import check_objects
+from keras_seg.data.object_report import check_objects, without_bad_objects
 from keras_seg.data.objects import Objects
 from keras_seg.data.pipeline import load, shapes
 from keras_seg.data.proposal_files import read_proposals, write_proposals
@@ -36,5 +36,6 @@ __all__ = [
     "read_image",
     "read_proposals",
     "shapes",
+    "without_bad_objects",
     "write_proposals",
 ]

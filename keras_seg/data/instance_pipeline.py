@@ -7,11 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_seg.data.color import change_color, color_amounts
-from keras_seg.data.errors import DataError
 from keras_seg.data.letterbox import Letterbox
 from keras_seg.data.memory import Memory, default_limit
 from keras_seg.data.object_augmentation import find_object_augmentation, visible_objects
-from keras_seg.data.object_report import survey_objects
+from keras_seg.data.object_report import usable_rows
 from keras_seg.data.placement import Placement
 from keras_seg.data.sample_order import batches, check_order, sample_order
 from keras_seg.data.specs import open_source
@@ -91,7 +90,7 @@ def load_instances(
     reader = _Reader(source, memory, bad == "skip", canvas_size, mask_size, max_objects, augmentation)
     rows = np.arange(len(source))
     if validate and not source.drawn:
-        rows = _usable_rows(source, reader, bad)
+        rows = usable_rows(source, reader.read, bad)
     fixed = augmentation is None and not shuffle
     kinds = [source.dtype, "float32", "int32", "float32", "bool", "int32"]
     shapes = [
@@ -165,21 +164,6 @@ class _Reader:
             )
         content = np.array(placement.visible_size, "int32")
         return placement.image(image), boxes, labels, masks, crowd, content
-
-
-def _usable_rows(source, reader, bad):
-    """The items that can be read, int array; raises or prints what is wrong, as `bad` says."""
-    report = survey_objects(source, reader.read, progress=True)
-    if bad == "refuse":
-        report.raise_if_bad()
-    if report.problems:
-        print(
-            f"{source.name}: {len(report.problems) - len(report.unreadable)} annotations and "
-            f"{len(report.unreadable)} of {len(source)} images left out; `keras-seg check-data` names them."
-        )
-    if len(report.unreadable) == len(source):
-        raise DataError(f"No image of `{source.name}` can be read. The first: {report.problems[0]}")
-    return np.setdiff1d(np.arange(len(source)), list(report.unreadable))
 
 
 def _recolored(image, content, key, augmentation):

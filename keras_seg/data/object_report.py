@@ -145,3 +145,45 @@ def survey_objects(source, read, progress=False):
         problems,
         remarks,
     )
+
+
+def usable_rows(source, read, bad="refuse"):
+    """Check all items before training, and decide what happens with those that cannot be used.
+
+    Args:
+        source: Source that has objects.
+        read: callable of the arguments of `source.read_objects`.
+        bad: "refuse" raises; "skip" prints how many annotations and images are left out.
+
+    Returns:
+        int array: the items that can be read.
+
+    Raises:
+        DataError: there is something to refuse, or no item is left.
+    """
+    report = survey_objects(source, read, progress=True)
+    if bad == "refuse":
+        report.raise_if_bad()
+    if report.problems:
+        print(
+            f"{source.name}: {len(report.problems) - len(report.unreadable)} annotations and "
+            f"{len(report.unreadable)} of {len(source)} images left out; `keras-seg check-data` names them."
+        )
+    if len(report.unreadable) == len(source):
+        raise DataError(f"No image of `{source.name}` can be read. The first: {report.problems[0]}")
+    return np.setdiff1d(np.arange(len(source)), list(report.unreadable))
+
+
+def without_bad_objects(source):
+    """The same data without the images and annotations that cannot be used; says how many they are.
+
+    Args:
+        source: Source or str, as for `open_source`; one that has objects.
+
+    Returns:
+        Source, whose `read_objects` leaves out bad annotations in place of raising.
+    """
+    source = open_source(source)
+    usable = source.subset(usable_rows(source, source.read_objects, "skip"))
+    usable.skips_bad = True
+    return usable

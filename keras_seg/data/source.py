@@ -31,11 +31,13 @@ class Source:
         drawn: bool. True where images are made by this library, so that nothing in them can be wrong.
         has_crowds: bool. True where some objects are marked as regions of many (COCO's `iscrowd`).
         masks_from_objects: bool. True where masks of classes are painted from annotated objects.
+        skips_bad: bool. True where `read_objects` leaves out bad annotations, see `without_bad_objects`.
     """
 
     drawn = False
     has_crowds = False
     masks_from_objects = False
+    skips_bad = False
 
     def __init__(
         self,
@@ -112,7 +114,7 @@ class Source:
         Args:
             index: int.
             problems: list or None. A list takes a line for each annotation that cannot be used, which is left
-                out; None raises them.
+                out; None raises them, unless `skips_bad`.
 
         Returns:
             image: uint8 or float32 (H, W, channels), 0..255.
@@ -130,7 +132,7 @@ class Source:
         image, objects = self._read_objects(self._rows[index], found)
         if problems is not None:
             problems.extend(found)
-        elif found:
+        elif found and not self.skips_bad:
             raise DataError("\n".join(found))
         return image, objects
 

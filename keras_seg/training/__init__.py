@@ -3,6 +3,7 @@
 from keras_seg.training.average_precision import AveragePrecision
 from keras_seg.training.batch_statistics import reestimate_batch_norm
 from keras_seg.training.instance_pictures import InstancePictures
+from keras_seg.training.instances import train_instances
 from keras_seg.training.optimizers import make_optimizer
 from keras_seg.training.pictures import PredictionPictures
 from keras_seg.training.progress import TrainingProgress
@@ -21,6 +22,7 @@ __all__ = [
     "TrainingProgress",
     "make_optimizer",
     "reestimate_batch_norm",
+    "train_instances",
     "train_semantic",
     "train_staged_fcn",
     "train_two_stage",

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_seg.training.progress import TrainingProgress
 from keras_seg.viz import learning_curves, save_png
 
 
@@ -56,3 +57,28 @@ class RunCheckpoint(keras.callbacks.Callback):
         columns = {key: [row.get(key) for row in rows] for key in logs}
         save_png(self.run.curves, learning_curves(columns))
         self.run.save_model(self.model, self.run.checkpoint)
+
+
+def run_callbacks(run, first, *, epochs, steps_per_epoch, monitor, patience=None):
+    """The callbacks of a training into a run folder, in the order in which they need one another.
+
+    Args:
+        run: RunFolder.
+        first: list of callbacks that add to the logs or draw pictures, before anything is written.
+        epochs: int, those before a resume included.
+        steps_per_epoch: int.
+        monitor: str. The log that marks the best model, see `BestModel`.
+        patience: int or None. Epochs without a new best after which training stops.
+    """
+    callbacks = [
+        *first,
+        keras.callbacks.TensorBoard(run.tensorboard, write_graph=False),
+        BestModel(run, monitor),
+        # It says that the epoch is over: what comes after it is not lost by a kill.
+        RunCheckpoint(run),
+        TrainingProgress(epochs, steps_per_epoch, ("loss", "val_loss", monitor)),
+    ]
+    if patience:
+        mode = "min" if monitor.endswith("loss") else "max"
+        callbacks.append(keras.callbacks.EarlyStopping(monitor, mode=mode, patience=patience))
+    return callbacks

@@ -6,8 +6,7 @@ from keras_seg import losses, metrics
 from keras_seg.data import load, open_source
 from keras_seg.training.optimizers import make_optimizer
 from keras_seg.training.pictures import PredictionPictures
-from keras_seg.training.progress import TrainingProgress
-from keras_seg.training.run_callbacks import BestModel, RunCheckpoint
+from keras_seg.training.run_callbacks import run_callbacks
 from keras_seg.training.truth import truth_at_output, whole_image_size
 from keras_seg.utils.validation import check_choice, check_integer
 
@@ -122,14 +121,13 @@ def train_semantic(
             steps_per_epoch=steps_per_epoch,
             initial_epoch=first_epoch,
             validation_data=validation,
-            callbacks=_callbacks(
+            callbacks=run_callbacks(
                 run,
-                val_data,
-                epochs,
-                steps_per_epoch,
-                monitor,
-                patience,
-                pictures_every or max(1, epochs // 10),
+                [PredictionPictures(run, val_data, pictures_every or max(1, epochs // 10))],
+                epochs=epochs,
+                steps_per_epoch=steps_per_epoch,
+                monitor=monitor,
+                patience=patience,
             ),
             shuffle=False,  # the stream is shuffled already
             verbose=0,
@@ -157,18 +155,3 @@ def _keep_start(model, validation, run):
     model.optimizer.build(model.trainable_variables)
     run.save_model(model, run.model)
     run.write_history([{"epoch": 0, **{f"val_{name}": float(score) for name, score in scores.items()}}])
-
-
-def _callbacks(run, val_data, epochs, steps_per_epoch, monitor, patience, pictures_every):
-    """In order: pictures and logs first, then the checkpoint that says that the epoch is over."""
-    callbacks = [
-        keras.callbacks.TensorBoard(run.tensorboard, write_graph=False),
-        PredictionPictures(run, val_data, pictures_every),
-        BestModel(run, monitor),
-        RunCheckpoint(run),
-        TrainingProgress(epochs, steps_per_epoch, ("loss", "val_loss", monitor)),
-    ]
-    if patience:
-        mode = "min" if monitor.endswith("loss") else "max"
-        callbacks.append(keras.callbacks.EarlyStopping(monitor, mode=mode, patience=patience))
-    return callbacks

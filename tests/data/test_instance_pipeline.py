@@ -12,6 +12,7 @@ from keras_seg.data import (
     check_objects,
     load_instances,
     open_source,
+    without_bad_objects,
 )
 from keras_seg.data.resizing import resize_areas
 from keras_seg.data.source import Source
@@ -230,6 +231,16 @@ class TestBadData:
             parts = arrays(load_instances(spec, image_size=64, bad="skip", **options))
             assert [(labels >= 0).sum() for _, _, labels, _ in parts] == [1, 1]
             assert "coco: 1 annotations and 1 of 3 images left out" in capsys.readouterr().out
+
+    def test_a_source_without_them(self, tmp_path, capsys):
+        spec = write_coco(tmp_path, self.ANNOTATIONS, images=3)
+        (tmp_path / "images" / "a1.png").unlink()
+        source = without_bad_objects(spec)
+        assert "coco: 1 annotations and 1 of 3 images left out" in capsys.readouterr().out
+        assert source.image_ids == [10, 12]
+        assert [len(source.read_objects(index)[1]) for index in range(2)] == [1, 1]
+        assert len(source[1:].read_objects(0)[1]) == 1
+        assert not open_source(spec).skips_bad
 
     def test_nothing_left(self, tmp_path):
         spec = write_coco(tmp_path, images=1)
