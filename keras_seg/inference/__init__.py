@@ -13,9 +13,11 @@ from keras_seg.inference.mask_pasting import paste_masks
 from keras_seg.inference.merged_models import ensemble
 from keras_seg.inference.predictor import predict_classes, predict_probabilities
 from keras_seg.inference.proposals import predict_proposals
+from keras_seg.inference.region_proposals import RegionProposals
 from keras_seg.inference.tiling import predict_tiled
 
 __all__ = [
+    "RegionProposals",
     "Detections",
     "FrozenModel",
     "coco_results",

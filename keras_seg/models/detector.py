@@ -299,11 +299,6 @@ class MaskRCNN(keras.Model):
         return truth
 
 
-def is_detector(model):
-    """Whether a model answers with boxes and masks of objects, not with classes of pixels."""
-    return isinstance(model, MaskRCNN)
-
-
 def _map_sizes(features):
     """(h, w) of each level's map, from the graph."""
     return {level: tuple(tensor.shape[1:3]) for level, tensor in features.output.items()}
