@@ -14,9 +14,12 @@ class ModelFile:
     Attributes:
         path: Path of the `.keras` file.
         model: keras.Model.
-        class_names: tuple of str; "0", "1", ... where no run folder names them.
+        class_names: tuple of str; "0", "1", ... where no run folder names them. Those of a detector are of
+            its objects, without background.
         colors: uint8 (K, 3), or None for the default colours.
         ignore_class: int or None.
+        category_ids: tuple of int or None. A detector's: the ids of its classes in the COCO file that it was
+            trained on.
     """
 
     path: Path
@@ -24,6 +27,7 @@ class ModelFile:
     class_names: tuple
     colors: np.ndarray | None
     ignore_class: int | None
+    category_ids: tuple | None = None
 
 
 def open_model(path):
@@ -40,7 +44,8 @@ def open_model(path):
     """
     import keras
 
-    import keras_seg  # noqa: F401, registers the layers
+    from keras_seg.inference import is_detector
+    from keras_seg.inference.detector import Detector
 
     path = Path(path)
     file = path / "model.keras" if path.is_dir() else path
@@ -51,14 +56,19 @@ def open_model(path):
     model = keras.saving.load_model(file, compile=False)
     config = file.parent / "config.json"
     described = json.loads(config.read_text()) if config.is_file() else {}
-    names = described.get("class_names") or [str(index) for index in range(model.output_shape[-1])]
-    colors = described.get("colors")
+    if is_detector(model):
+        count, names = Detector(model).num_classes or 0, described.get("object_names")
+    else:
+        count, names = model.output_shape[-1], described.get("class_names")
+    names = names or [str(index) for index in range(count)]
+    colors, category_ids = described.get("colors"), described.get("category_ids")
     return ModelFile(
         file,
         model,
         tuple(names),
         None if colors is None else np.asarray(colors, "uint8"),
         described.get("ignore_class"),
+        category_ids and tuple(category_ids),
     )
 
 

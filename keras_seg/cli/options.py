@@ -46,6 +46,22 @@ def add_inference_options(parser):
     )
 
 
+def add_detector_options(parser):
+    """What only detectors, as `mask_rcnn`, have; None where it was not given."""
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        help="Mask R-CNN: detections of lower scores are not in the map of objects; 0.5 if not given",
+    )
+
+
+def refuse_options(arguments, names, model):
+    """Raise a ValueError if one of these options was given: it means nothing for this kind of model."""
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name) not in (None, False)]
+    if given:
+        raise ValueError(f"{', '.join(given)} does not go with {model}. Leave it out.")
+
+
 def read_proposals_option(text):
     """The value of --proposals: None, "selective_search", or a dict of image names to boxes."""
     from keras_seg.data import read_proposals

@@ -1,8 +1,15 @@
 """`keras-seg predict MODEL IMAGES...`: a mask beside each image's name, at the image's own size."""
 
+import contextlib
 from pathlib import Path
 
-from keras_seg.cli.options import add_command, add_inference_options, read_proposals_option
+from keras_seg.cli.options import (
+    add_command,
+    add_detector_options,
+    add_inference_options,
+    read_proposals_option,
+    refuse_options,
+)
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 
@@ -11,6 +18,7 @@ _EXAMPLES = (
     "keras-seg predict runs/mine a.png b.jpg --out predictions --probability car",
     "keras-seg predict runs/deconvnet photos/ --out predictions --proposals selective_search --crf",
     "keras-seg predict runs/nuclei slides/ --out cells --instances --augment all",
+    "keras-seg predict runs/mask_rcnn photos/ --out objects --overlay --json objects/results.json",
 )
 
 
@@ -32,29 +40,32 @@ def add_parser(commands):
         "--overlay", action="store_true", help="also write DIR/overlays/NAME.png, over the image"
     )
     add_inference_options(parser)
+    add_detector_options(parser)
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="Mask R-CNN: write all detections there too, also those of low scores, as COCO's results",
+    )
 
 
 def run(arguments):
-    from keras_seg.cli.model_files import class_index, open_model
+    from keras_seg.cli.model_files import open_model
     from keras_seg.data import DataError
-    from keras_seg.inference import FrozenModel
+    from keras_seg.inference import is_detector
     from keras_seg.utils.progress import track
 
     paths = find_images(arguments.images)
     opened = open_model(arguments.model)
-    wanted = None if arguments.probability is None else class_index(opened, arguments.probability)
-    proposals = read_proposals_option(arguments.proposals)
-    # One image takes less time than the preparation.
-    model = FrozenModel(opened.model) if len(paths) > 1 else opened.model
-    folder = Path(arguments.out)
+    predictor = _detector if is_detector(opened.model) else _semantic_model
     problems = []
-    for path in track(paths, "predicting", disable=len(paths) == 1):
-        # One bad file among a thousand must not cost the others.
-        try:
-            _predict_one(model, opened.colors, path, folder, wanted, proposals, arguments)
-        except DataError as error:
-            problems.append(str(error))
-    print(f"{len(paths) - len(problems)} of {len(paths)} images segmented into {folder}")
+    with predictor(opened, paths, arguments) as predict:
+        for path in track(paths, "predicting", disable=len(paths) == 1):
+            # One bad file among a thousand must not cost the others.
+            try:
+                predict(path)
+            except DataError as error:
+                problems.append(str(error))
+    print(f"{len(paths) - len(problems)} of {len(paths)} images segmented into {arguments.out}")
     if problems:
         raise ValueError("\n".join(["these could not be read:", *problems]))
 
@@ -85,6 +96,36 @@ def find_images(names):
                 "Run them one after the other, with another --out."
             )
     return paths
+
+
+@contextlib.contextmanager
+def _detector(opened, paths, arguments):
+    """Give what predicts one path and writes the map of its objects; their list is written at the end."""
+    from keras_seg.cli.object_files import ObjectFiles
+
+    refuse_options(arguments, ("augment", "proposals", "crf", "probability"), "a detector")
+    files = ObjectFiles(
+        opened, paths, arguments.out, arguments.score_threshold, arguments.overlay, bool(arguments.json)
+    )
+    yield files.predict
+    if arguments.json:
+        files.write_results(arguments.json)
+        print(f"written to {arguments.json}")
+
+
+@contextlib.contextmanager
+def _semantic_model(opened, paths, arguments):
+    """Give what predicts one path and writes its mask."""
+    from keras_seg.cli.model_files import class_index
+    from keras_seg.inference import FrozenModel
+
+    refuse_options(arguments, ("score_threshold", "json"), "a model of classes")
+    wanted = None if arguments.probability is None else class_index(opened, arguments.probability)
+    proposals = read_proposals_option(arguments.proposals)
+    # One image takes less time than the preparation.
+    model = FrozenModel(opened.model) if len(paths) > 1 else opened.model
+    folder = Path(arguments.out)
+    yield lambda path: _predict_one(model, opened.colors, path, folder, wanted, proposals, arguments)
 
 
 def _predict_one(model, colors, path, folder, wanted, proposals, arguments):

@@ -32,6 +32,7 @@ class CocoScores:
     def __init__(self, class_names, max_detections=100):
         self.class_names = tuple(class_names)
         self.max_detections = check_integer("max_detections", max_detections)
+        self._counts = [count for count in (1, 10) if count < max_detections] + [self.max_detections]
         # Ids begin at 1: pycocotools takes 0 for "not matched".
         self._images, self._truth, self._found = [], [], []
 
@@ -77,7 +78,7 @@ class CocoScores:
             evaluation = coco_eval.COCOeval(
                 self._data_set(self._truth), self._data_set(self._compared(kind)), kind
             )
-            evaluation.params.maxDets = [1, 10, self.max_detections]
+            evaluation.params.maxDets = self._counts
             evaluation.evaluate()
             evaluation.accumulate()
         return evaluation.eval["precision"], evaluation.eval["recall"]
@@ -110,7 +111,7 @@ class CocoScores:
         }
         for place, size in enumerate(_SIZES[1:], start=1):
             scores[f"{name}_ap_{size}"] = _mean(precision[:, :, :, place, -1])
-        for place, count in enumerate((1, 10, self.max_detections)):
+        for place, count in enumerate(self._counts):
             scores[f"{name}_ar{count}"] = _mean(recall[:, :, 0, place])
         for place, size in enumerate(_SIZES[1:], start=1):
             scores[f"{name}_ar_{size}"] = _mean(recall[:, :, place, -1])

@@ -145,12 +145,16 @@ def test_the_limit_of_detections_can_be_raised():
     boxes = [(x, y, x + 4, y + 4) for x in range(0, 85, 5) for y in range(0, 65, 5)]
     labels, scores = [0] * len(boxes), np.linspace(0.99, 0.1, len(boxes))
     results = []
-    for limit in (100, 300):
+    for limit in (100, 300, 5):
         scored = CocoScores(NAMES, max_detections=limit)
         scored.add(true_objects(boxes, labels), found_objects(boxes, labels, scores))
         results.append(scored.result())
     assert results[0]["mask_ar100"] == pytest.approx(100 / len(boxes))
     assert results[1]["mask_ar300"] == pytest.approx(1)
+    assert [name for name in results[2] if name.startswith("box_ar")][:2] == ["box_ar1", "box_ar5"]
+    assert results[2]["box_ar5"] == pytest.approx(5 / len(boxes))
+    # Five found at precision 1 reach the recalls 0, 0.01 and 0.02.
+    assert results[2]["box_ap"] == pytest.approx(3 / 101)
 
 
 def test_nothing_found_and_nothing_to_be_found(capsys):
