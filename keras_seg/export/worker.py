@@ -20,6 +20,7 @@ def main(job_file):
 
     from keras_seg.export.signatures import build_module, describe, write_classes
     from keras_seg.export.sizes import SizeRule
+    from keras_seg.ops.fast import for_export
 
     job_file = Path(job_file)
     job = json.loads(job_file.read_text(encoding="utf-8"))
@@ -29,7 +30,8 @@ def main(job_file):
     model = keras.models.load_model(job["model"], compile=False, safe_mode=False)
     classes_file = job_file.with_name("classes.json")
     write_classes(classes_file, job["classes"])
-    module, signatures = build_module(model, [SizeRule(**rule) for rule in job["rules"]], classes_file)
+    with for_export():
+        module, signatures = build_module(model, [SizeRule(**rule) for rule in job["rules"]], classes_file)
     # Gradient functions would only make the file larger: it is for inference.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, job["folder"], signatures=signatures, options=options)

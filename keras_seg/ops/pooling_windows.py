@@ -4,6 +4,8 @@ Padding is a pair here, cells before and after each axis: `(0, 0)` for "valid", 
 depend on the map. A length is an int, a scalar tensor or, where only a shape is known, None.
 """
 
+import itertools
+
 import keras
 from keras import ops
 
@@ -57,6 +59,25 @@ def cells_before(size, windows, pool_size, strides, padding):
         larger((count - 1) * stride + pool - length, 0) // 2 if pad is None else pad
         for length, count, pool, stride, pad in zip(size, windows, pool_size, strides, padding, strict=True)
     )
+
+
+def cells_of_windows(x, pool_size, strides, counts):
+    """For each cell of the window, in row-major order, what all windows have there: strided views of a map.
+
+    Args:
+        x: (N, rows, columns, C), which the windows fill: the first starts at the first cell.
+        pool_size, strides: pairs, as of `check_windows`.
+        counts: pair (h, w). Number of windows along each axis.
+
+    Returns:
+        Iterator of pairs: the cell (row, column) and a tensor (N, h, w, C).
+    """
+    for cell in itertools.product(*(range(pool) for pool in pool_size)):
+        rows, columns = (
+            slice(start, start + (count - 1) * stride + 1, stride)
+            for start, count, stride in zip(cell, counts, strides, strict=True)
+        )
+        yield cell, x[:, rows, columns, :]
 
 
 def unpooled_size(windows, pool_size, strides, padding):

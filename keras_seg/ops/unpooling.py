@@ -4,14 +4,12 @@ An index is spatial, per channel and without batch offset: `y * W + x` of the ma
 PyTorch has it. Letters: N images, H rows, W columns, C channels; h, w are the pooled map's rows and columns.
 """
 
-import itertools
-
 import keras
 from keras import ops
 
 from keras_seg.ops.fast import native_form, refuse_symbolic
+from keras_seg.ops.pooled_maxima import max_pool_anywhere
 from keras_seg.ops.pooling_windows import (
-    cells_before,
     check_indices,
     check_output_size,
     check_windows,
@@ -67,7 +65,7 @@ def max_pool_with_argmax(x, pool_size=2, strides=None, padding="valid", data_for
     size = tuple(x.shape[1:3])
     if any(count is not None and count < 1 for count in pooled_size(size, *windows)):
         raise bad_argument("x.shape", f"at least as high and wide as pool_size={windows[0]}", tuple(x.shape))
-    pool = native_form("max_pool_with_argmax", windows=windows, size=size) or _pool
+    pool = native_form("max_pool_with_argmax", windows=windows, size=size) or max_pool_anywhere
     return tuple(_as_given(part, data_format) for part in pool(x, *windows))
 
 
@@ -144,38 +142,3 @@ def _channels_last(x, data_format):
 
 def _as_given(x, data_format):
     return x if data_format == "channels_last" else ops.transpose(x, (0, 3, 1, 2))
-
-
-def _pool(x, pool_size, strides, padding):
-    """Portable form: a running maximum over the window's cells, each a strided view of the map."""
-    size = ops.shape(x)[1:3]
-    counts = pooled_size(size, pool_size, strides, padding)
-    before = cells_before(size, counts, pool_size, strides, padding)
-    spans = [
-        (count - 1) * stride + pool for count, stride, pool in zip(counts, strides, pool_size, strict=True)
-    ]
-    # A padding cell repeats the edge cell, index included. That one lies in the window too, so it wins only
-    # where it may; a lowest number put there would win among cells of -inf.
-    lines = [
-        ops.clip(ops.arange(span, dtype="int32") - start, 0, length - 1)
-        for span, start, length in zip(spans, before, size, strict=True)
-    ]
-    for axis in (1, 2):
-        start, span, length = before[axis - 1], spans[axis - 1], size[axis - 1]
-        padded = not isinstance(span, int) or start > 0 or span > length
-        if padding[axis - 1] != 0 and padded:
-            x = ops.take(x, lines[axis - 1], axis=axis)
-    places = (lines[0][:, None] * size[1] + lines[1])[None, :, :, None]
-    values = indices = None
-    for cell in itertools.product(*(range(pool) for pool in pool_size)):
-        rows, columns = (
-            slice(start, start + (count - 1) * stride + 1, stride)
-            for start, count, stride in zip(cell, counts, strides, strict=True)
-        )
-        value, place = x[:, rows, columns, :], places[:, rows, columns, :]
-        if values is None:
-            values, indices = value, ops.broadcast_to(place, ops.shape(value))
-            continue
-        wins = ops.logical_or(value > values, ops.isnan(value))
-        values, indices = ops.where(wins, value, values), ops.where(wins, place, indices)
-    return values, indices

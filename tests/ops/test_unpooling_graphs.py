@@ -5,6 +5,8 @@ import pytest
 from keras import ops
 
 from keras_seg.ops import max_pool_with_argmax, max_unpool, portable
+from keras_seg.ops.fast import for_export
+from tests.ops import pooling_loops
 from tests.ops.pooling_loops import distinct, reference_pool, reference_unpool, tied
 
 pytestmark = pytest.mark.tf_only
@@ -120,37 +122,95 @@ def test_static_sizes_stay_known(form):
     run(tf.zeros((2, 9, 7, 5)))
 
 
+@pytest.mark.parametrize(("pool_size", "strides", "padding", "size"), pooling_loops.WINDOWS)
+def test_one_size_in_a_graph(pool_size, strides, padding, size):
+    """Where the ops are fused, for any number of images."""
+    import tensorflow as tf
+
+    windows, x = (pool_size, strides, padding), tf.TensorSpec((None, *size, 3))
+    check(tf.function(there_and_back(windows), input_signature=[x]), windows, size)
+    check_gradients(tf.function(with_gradient(windows), input_signature=[x, x]), windows, size)
+
+
+@pytest.mark.parametrize("windows", WINDOWS[::2])
+def test_any_index_in_a_graph_of_one_size(windows):
+    """Where indices are found to lie outside of their windows, though inside the output, and outside it."""
+    import tensorflow as tf
+
+    size = (5, 7)
+    places = reference_pool(np.zeros((2, *size, 3)), *windows)[1]
+    values, upstream = distinct(places.shape) + 1, distinct((2, *size, 3), seed=1) + 1
+
+    @tf.function
+    def run(values, indices):
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            unpooled = max_unpool(values, indices, *windows, output_size=size)
+        return unpooled, tape.gradient(unpooled, values, upstream)
+
+    for indices in (places, np.random.default_rng(0).integers(0, size[0] * size[1], places.shape)):
+        unpooled, received = run(tf.constant(values), tf.constant(indices, tf.int32))
+        np.testing.assert_array_equal(unpooled, reference_unpool(values, indices, size))
+        np.testing.assert_array_equal(received, reference_unpool(values, indices, size, upstream))
+    for index in (-1, size[0] * size[1]):
+        places[1, 0, 0, 0] = index
+        with pytest.raises(tf.errors.InvalidArgumentError, match="out of bounds|is not in"):
+            run(tf.constant(values), tf.constant(places, tf.int32))
+
+
+def nodes(run, *specs):
+    """All nodes of a function's graph, those of the functions that it calls too."""
+    graph = run.get_concrete_function(*specs).graph.as_graph_def()
+    return [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+
+
 def test_the_default_form_reaches_the_fast_kernels():
     """Otherwise everything would pass with the portable form alone."""
     import tensorflow as tf
 
-    def kinds(jit_compile):
+    def kinds(jit_compile, size):
         run = tf.function(there_and_back(WINDOWS[0]), jit_compile=jit_compile)
-        graph = run.get_concrete_function(tf.TensorSpec((2, 4, 6, 3))).graph
-        functions = graph.as_graph_def().library.function
-        return {op.type for op in graph.get_operations()} | {
-            node.op for function in functions for node in function.node_def
-        }
+        return {node.op for node in nodes(run, tf.TensorSpec((2, *size, 3)))}
 
-    assert {"MaxPool", "SparseToDense"} <= kinds(False)
-    assert not {"MaxPool", "SparseToDense"} & kinds(True)
+    assert {"MaxPool", "SparseToDense"} <= kinds(False, (None, None))
+    assert not {"MaxPool", "SparseToDense"} & kinds(True, (4, 6))
+    # Of one size: no pool, and the scatter only for indices from elsewhere.
+    assert "MaxPool" not in kinds(False, (4, 6))
 
 
-def test_saved_model_has_stock_ops_only(tmp_path):
+def test_only_graphs_of_one_size_are_fused_and_no_exported_one():
+    """Fused by a hint, which a server without XLA passes over, never by an order, which it could not obey."""
+    import tensorflow as tf
+
+    def marks(size):
+        run = tf.function(there_and_back(WINDOWS[0]))
+        made = nodes(run, tf.TensorSpec((None, *size, 3)))
+        assert not any("_XlaMustCompile" in node.attr for node in made)
+        return sum("_XlaCompile" in node.attr for node in made)
+
+    assert marks((4, 6)) > 10
+    assert marks((None, None)) == 0
+    assert marks((5, None)) == 0
+    with for_export():
+        assert marks((4, 6)) == 0
+
+
+@pytest.mark.parametrize("known", [(None, None), (5, 7)])
+def test_saved_model_has_stock_ops_only(tmp_path, known):
+    """Also if it was saved past `keras_seg.export`."""
     import tensorflow as tf
 
     module = tf.Module()
-    module.run = tf.function(
-        there_and_back(WINDOWS[1]), input_signature=[tf.TensorSpec((None, None, None, 3))]
-    )
+    module.run = tf.function(there_and_back(WINDOWS[1]), input_signature=[tf.TensorSpec((None, *known, 3))])
     tf.saved_model.save(module, str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path))
-    for size in SIZES:
+    for size in SIZES if None in known else [known]:
         check(loaded.run, WINDOWS[1], size)
-    kinds = {
-        node.op
+    made = [
+        node
         for function in loaded.run.concrete_functions[0].graph.as_graph_def().library.function
         for node in function.node_def
-    }
-    assert "SparseToDense" in kinds
-    assert not {kind for kind in kinds if "Xla" in kind or "PyFunc" in kind}
+    ]
+    assert "SparseToDense" in {node.op for node in made}
+    assert not [node.op for node in made if "Xla" in node.op or "PyFunc" in node.op]
+    assert not any("_XlaMustCompile" in node.attr for node in made)

@@ -1,5 +1,5 @@
 """Native forms of the ops: the only place with backend code. `dispatch` chooses, nobody else does."""
 
-from keras_seg.ops.fast.dispatch import Native, native_form, portable, refuse_symbolic
+from keras_seg.ops.fast.dispatch import Native, for_export, native_form, portable, refuse_symbolic
 
-__all__ = ["Native", "native_form", "portable", "refuse_symbolic"]
+__all__ = ["Native", "for_export", "native_form", "portable", "refuse_symbolic"]

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import keras
 
 _FORCED = os.environ.get("KERAS_SEG_PORTABLE", "0") not in ("", "0")
+_EXPORTING = False
+_COMMON = False
 
 
 class Native(NamedTuple):
@@ -37,7 +39,7 @@ def native_form(name, **facts):
     """
     if _FORCED:
         return None
-    native = _natives(keras.backend.backend()).get(name)
+    native = _natives("runtimes" if _COMMON else keras.backend.backend()).get(name)
     return native.function if native is not None and native.when(**facts) else None
 
 
@@ -67,6 +69,26 @@ def portable(force=True):
         yield
     finally:
         _FORCED = before
+
+
+@contextlib.contextmanager
+def for_export(common=False):
+    """What is traced in this context will run elsewhere: by stock kernels, without hints to compile.
+
+    Args:
+        common: bool. True for files of other runtimes, which know fewer operations than the backend.
+    """
+    global _EXPORTING, _COMMON
+    before, (_EXPORTING, _COMMON) = (_EXPORTING, _COMMON), (True, common)
+    try:
+        yield
+    finally:
+        _EXPORTING, _COMMON = before
+
+
+def exporting():
+    """Whether the current trace is for another process, see `for_export`."""
+    return _EXPORTING
 
 
 def refuse_symbolic(op, layer, *tensors):

@@ -53,40 +53,69 @@ def max_unpool(values, indices, pool_size, strides, padding, output_size):
 
     An index outside the output makes the kernel raise an error.
     """
+
+    @tf.custom_gradient
+    def unpool(values):
+        return place(values, indices, output_size), lambda upstream: fetch(upstream, indices)
+
+    return unpool(values)
+
+
+def place(values, indices, output_size):
+    """`max_unpool` without a gradient.
+
+    Args:
+        values: (N, h, w, C).
+        indices: int32 of the same shape.
+        output_size: pair of ints or scalar tensors.
+    """
     images, _, _, channels = tf.unstack(tf.shape(values, tf.int64))
-    height, width = (tf.cast(length, tf.int64) for length in output_size)
-    places = height * width
-    known = None not in values.shape and all(isinstance(length, int) for length in output_size)
-    small = known and values.shape[0] * values.shape[3] * output_size[0] * output_size[1] < 2**31
-    dtype = tf.int32 if small else tf.int64
-    flat = tf.reshape(tf.cast(indices, dtype), (-1, channels)) * tf.cast(channels, dtype)
-    flat = tf.reshape(flat + tf.range(tf.cast(channels, dtype)), (images, -1))
-    flat = tf.reshape(flat + tf.cast(tf.range(images)[:, None] * places * channels, dtype), (-1,))
+    places = tf.cast(output_size[0], tf.int64) * tf.cast(output_size[1], tf.int64)
     # A place outside one image may be one of the next, which the kernel would not mind: where there is any,
     # the kernel is told that no place is right. Seen as unsigned, negative numbers are the largest.
     largest = tf.cast(tf.reduce_max(tf.bitcast(indices, tf.uint32)), tf.int64)
     total = tf.where(largest < places, images * places * channels, 0)
-
-    def scatter(numbers, empty):
-        return tf.raw_ops.SparseToDense(
-            sparse_indices=flat,
-            output_shape=[tf.cast(total, dtype)],
-            sparse_values=tf.reshape(numbers, (-1,)),
-            default_value=tf.cast(empty, numbers.dtype),
-            validate_indices=False,
-        )
-
-    @tf.custom_gradient
-    def place(values):
-        def gradient(upstream):
-            claimant = tf.range(tf.size(flat))
-            stays = tf.equal(tf.gather(scatter(claimant, 0), flat), claimant)
-            fetched = tf.gather(tf.reshape(upstream, (-1,)), flat)
-            fetched = tf.where(stays, fetched, tf.zeros((), fetched.dtype))
-            return tf.reshape(fetched, tf.shape(values))
-
-        return tf.reshape(scatter(values, 0), (images, height, width, channels)), gradient
-
-    unpooled = place(values)
+    unpooled = _scatter(values, _flat(indices, output_size), total)
+    unpooled = tf.reshape(unpooled, (images, *output_size, channels))
     sides = [length if isinstance(length, int) else None for length in output_size]
     return tf.ensure_shape(unpooled, [values.shape[0], *sides, values.shape[3]])
+
+
+def fetch(upstream, indices):
+    """The gradient of `place`: what lies at each index, 0 where a later claimant lies.
+
+    Args:
+        upstream: (N, H, W, C).
+        indices: int32 (N, h, w, C), each within the upstream's map.
+    """
+    size = [
+        known or tf.shape(upstream)[axis] for axis, known in zip((1, 2), upstream.shape[1:3], strict=True)
+    ]
+    flat = _flat(indices, size)
+    claimant = tf.range(tf.size(flat))
+    stays = tf.equal(tf.gather(_scatter(claimant, flat, tf.size(upstream)), flat), claimant)
+    fetched = tf.gather(tf.reshape(upstream, (-1,)), flat)
+    fetched = tf.where(stays, fetched, tf.zeros((), fetched.dtype))
+    return tf.ensure_shape(tf.reshape(fetched, tf.shape(indices)), indices.shape)
+
+
+def _flat(indices, output_size):
+    """Places in the whole batch, all channels counted: (N * h * w * C,), int32 where that is sure to do."""
+    known = None not in indices.shape and all(isinstance(length, int) for length in output_size)
+    small = known and indices.shape[0] * indices.shape[3] * output_size[0] * output_size[1] < 2**31
+    dtype = tf.int32 if small else tf.int64
+    images, _, _, channels = tf.unstack(tf.shape(indices, dtype))
+    step = tf.cast(output_size[0], dtype) * tf.cast(output_size[1], dtype) * channels
+    flat = tf.reshape(tf.cast(indices, dtype), (-1, channels)) * channels
+    flat = tf.reshape(flat + tf.range(channels), (images, -1))
+    return tf.reshape(flat + tf.range(images)[:, None] * step, (-1,))
+
+
+def _scatter(numbers, flat, total):
+    return tf.raw_ops.SparseToDense(
+        sparse_indices=flat,
+        output_shape=[tf.cast(total, flat.dtype)],
+        sparse_values=tf.reshape(numbers, (-1,)),
+        default_value=tf.zeros((), numbers.dtype),
+        validate_indices=False,
+    )

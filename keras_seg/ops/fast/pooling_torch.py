@@ -43,7 +43,7 @@ def max_unpool(values, indices, pool_size, strides, padding, output_size):
         indices: int32 of the same shape.
         output_size: pair of ints.
     """
-    return _Unpool.apply(values, indices, output_size)
+    return _Unpool.apply(values, indices, (pool_size, strides, padding, output_size))
 
 
 class _Pool(torch.autograd.Function):
@@ -81,10 +81,10 @@ class _Pool(torch.autograd.Function):
 
 class _Unpool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, values, indices, output_size):
+    def forward(ctx, values, indices, windows):
         ctx.save_for_backward(indices)
-        ctx.output_size = output_size
-        return _scatter(values, indices, output_size)
+        ctx.windows = windows
+        return _scatter(values, indices, windows[-1])
 
     @staticmethod
     def backward(ctx, upstream):
@@ -95,10 +95,32 @@ class _Unpool(torch.autograd.Function):
         gradient = upstream.new_empty(indices.shape)
         for part, wide in _parts(indices):
             wide.copy_(indices[part])
-            numbers = order.expand(wide.shape)
-            stays = _fetch(_scatter(numbers, wide, ctx.output_size), wide) == numbers
-            gradient[part] = torch.where(stays, _fetch(upstream[part], wide), 0)
+            fetched = _fetch(upstream[part], wide)
+            if not _claim_apart(indices[part], *ctx.windows):
+                numbers = order.expand(wide.shape)
+                stays = _fetch(_scatter(numbers, wide, ctx.windows[-1]), wide) == numbers
+                fetched = torch.where(stays, fetched, 0)
+            gradient[part] = fetched
         return gradient, None, None
+
+
+def _claim_apart(indices, pool_size, strides, padding, output_size):
+    """Whether it is plain that no two values claim one place: each lies in a window that overlaps none."""
+    counts, width = indices.shape[1:3], output_size[1]
+    for count, pool, stride, pad, length in zip(
+        counts, pool_size, strides, padding, output_size, strict=True
+    ):
+        if pool > stride or pad not in (0, None) or (count - 1) * stride + pool > length:
+            return False
+    rows, columns = (
+        torch.arange(count, dtype=torch.int32, device=indices.device) * stride
+        for count, stride in zip(counts, strides, strict=True)
+    )
+    offsets = indices - (rows[:, None, None] * width + columns[:, None])
+    for _ in range(pool_size[0] - 1):  # rather than by a division, which is slow
+        offsets.sub_((offsets >= width).int(), alpha=width)
+    smallest, largest = torch.aminmax(offsets) if offsets.numel() else (0, 0)
+    return bool(smallest >= 0) and bool(largest < pool_size[1])
 
 
 def _scatter(values, indices, output_size):

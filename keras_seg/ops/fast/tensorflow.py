@@ -5,14 +5,16 @@ from tensorflow.python.ops import control_flow_util
 
 from keras_seg.ops.fast import (
     frozen_tensorflow,
+    fused_pooling_tensorflow,
     normalization_tensorflow,
     pooling_tensorflow,
     roi_tensorflow,
     suppression_tensorflow,
 )
-from keras_seg.ops.fast.dispatch import Native
+from keras_seg.ops.fast.dispatch import Native, exporting
 
 _LARGEST_FROZEN = 1.5e9
+_MOST_CELLS = 16  # of a window, one comparison each
 
 
 def under_xla():
@@ -27,13 +29,33 @@ def _bags_serve(sampling_ratio, channels):
     return sampling_ratio == -1 or (sampling_ratio <= 3 and channels >= 16)
 
 
+def _max_pool_with_argmax(x, *windows):
+    form = fused_pooling_tensorflow if _fuses(windows[0], x.shape[1:3]) else pooling_tensorflow
+    return form.max_pool_with_argmax(x, *windows)
+
+
+def _max_unpool(values, indices, *windows):
+    form = fused_pooling_tensorflow if _fuses(windows[0], windows[3]) else pooling_tensorflow
+    return form.max_unpool(values, indices, *windows)
+
+
+def _fuses(pool_size, size):
+    """Where pools become single loops: in graphs that are traced for one size, to run on a CPU.
+
+    Not in those to be served elsewhere; nor at each size of a graph for many, nor eagerly: every new shape
+    has to be compiled. And not for windows of so many cells that the loop's body grows long.
+    """
+    known = all(isinstance(length, int) for length in size) and pool_size[0] * pool_size[1] <= _MOST_CELLS
+    return known and tf.inside_function() and not exporting() and not tf.config.list_physical_devices("GPU")
+
+
 def _pool_serves(windows, size):
-    """Where TensorFlow's pools are to be used: they do not pad by a number of cells, and XLA is faster."""
-    return not under_xla() and windows[2] in ((0, 0), (None, None))
+    """Outside XLA, which is the faster; the kernels do not pad by a number of cells."""
+    return not under_xla() and (windows[2] in ((0, 0), (None, None)) or _fuses(windows[0], size))
 
 
 def _unpool_serves(windows):
-    """Where the scatter is to be used: it runs in order on CPUs alone, and XLA is faster."""
+    """Outside XLA, which is the faster, and on CPUs, where alone the scatter runs in order."""
     return not under_xla() and not tf.config.list_physical_devices("GPU")
 
 
@@ -52,8 +74,8 @@ NATIVE = {
     "bag_sums": Native(roi_tensorflow.bag_sums, _bags_serve),
     "bag_sums_gradient": Native(roi_tensorflow.bag_sums_gradient, _bags_serve),
     "frozen_function": Native(frozen_tensorflow.frozen_function, _freezing_serves),
-    "max_pool_with_argmax": Native(pooling_tensorflow.max_pool_with_argmax, _pool_serves),
-    "max_unpool": Native(pooling_tensorflow.max_unpool, _unpool_serves),
+    "max_pool_with_argmax": Native(_max_pool_with_argmax, _pool_serves),
+    "max_unpool": Native(_max_unpool, _unpool_serves),
     "nms": Native(suppression_tensorflow.kept_by_pairs, lambda: not under_xla()),
     "resize_bilinear": Native(_resize_bilinear, lambda known: not known),
 }

@@ -1,0 +1,71 @@
+"""The portable forms of pooling with indices and unpooling as single loops, within a graph that XLA leaves.
+
+Run op by op, the portable forms read and write a map for every cell of the window. Here their ops are marked
+for TensorFlow's clustering, which compiles them by XLA, each group to one or two passes over memory. The mark
+is a hint: the ops stay stock ops, and a TensorFlow without XLA, as a server may be, runs them one by one.
+The first call of a shape compiles, a few tenths of a second.
+"""
+
+import tensorflow as tf
+
+from keras_seg.ops.fast import pooling_tensorflow
+from keras_seg.ops.pooled_maxima import largest_cells
+from keras_seg.ops.unpooled_places import add_by_window, fetch_by_window, in_own_windows, place_by_window
+
+
+def max_pool_with_argmax(x, pool_size, strides, padding):
+    """The portable form's values and indices.
+
+    Args:
+        x: (N, H, W, C), of known H and W.
+        pool_size, strides, padding: pairs, as of `check_windows`.
+    """
+    windows, size = (pool_size, strides, padding), x.shape[1:3]
+
+    @tf.custom_gradient
+    def pool(x):
+        def gradient(upstream, _):
+            return _one_loop(add_by_window, upstream, indices, *windows, size)
+
+        values, indices = _one_loop(largest_cells, x, *windows)
+        return (values, indices), gradient
+
+    return pool(x)
+
+
+def max_unpool(values, indices, pool_size, strides, padding, output_size):
+    """One loop where each index lies in its own window, else the kernel's scatter.
+
+    Args:
+        values: (N, h, w, C), of known h and w.
+        indices: int32 of the same shape.
+        pool_size, strides, padding: pairs, as of `check_windows`.
+        output_size: pair of ints.
+    """
+    windows = (pool_size, strides, padding, output_size)
+    own = _one_loop(in_own_windows, indices, *windows)
+
+    @tf.custom_gradient
+    def unpool(values):
+        def gradient(upstream):
+            return tf.cond(
+                own,
+                lambda: _one_loop(fetch_by_window, upstream, indices, *windows),
+                lambda: pooling_tensorflow.fetch(upstream, indices),
+            )
+
+        # A persistent tape would at once build the gradient of both branches.
+        fixed = tf.stop_gradient(values)
+        unpooled = tf.cond(
+            own,
+            lambda: _one_loop(place_by_window, fixed, indices, *windows),
+            lambda: pooling_tensorflow.place(fixed, indices, output_size),
+        )
+        return unpooled, gradient
+
+    return unpool(values)
+
+
+def _one_loop(function, *arguments):
+    with tf.xla.experimental.jit_scope():
+        return function(*arguments)
