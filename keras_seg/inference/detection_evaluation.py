@@ -11,7 +11,14 @@ from keras_seg.utils.validation import bad_argument, check_integer, check_number
 
 
 def evaluate_instances(
-    model, data, *, batch_size=1, max_detections=100, instance_score_threshold=0.5, progress=True
+    model,
+    data,
+    *,
+    batch_size=1,
+    max_detections=100,
+    instance_score_threshold=0.5,
+    min_scale=None,
+    progress=True,
 ):
     """Score a detector on whole images, by COCO's measure and by that of nuclei benchmarks.
 
@@ -26,6 +33,7 @@ def evaluate_instances(
         max_detections: int, default 100. Detections counted an image, by score, in COCO's scores.
         instance_score_threshold: float within 0..1, default 0.5. Detections of lower scores are left out of
             "average_precision/...".
+        min_scale: float or None. Least scale at which large images are seen, see `predict_instances`.
         progress: bool. Show a bar on a terminal.
 
     Returns:
@@ -44,7 +52,8 @@ def evaluate_instances(
     for first in track(range(0, len(data), batch_size), "evaluating", disable=not progress):
         indices = range(first, min(first + batch_size, len(data)))
         images, truths = zip(*map(data.read_objects, indices), strict=True)
-        for truth, found in zip(truths, predict_instances(model, images, batch_size=batch_size), strict=True):
+        predicted = predict_instances(model, images, batch_size=batch_size, min_scale=min_scale)
+        for truth, found in zip(truths, predicted, strict=True):
             scores.add(truth, found)
             drawn = found.above(instance_score_threshold).id_map()
             matches.append(instance_matches(truth.id_map(found.image_size), drawn))

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_seg.data.letterbox import Letterbox
 from keras_seg.data.run_lengths import mask_to_rle
+from keras_seg.inference.detection_windows import merged, windows_of
 from keras_seg.inference.detector import Detector
 from keras_seg.inference.mask_pasting import PastedMasks
 from keras_seg.utils.validation import bad_argument, check_integer, check_number
@@ -75,11 +76,23 @@ class Detections:
         return canvas[top : top + height, left : left + width]
 
 
-def predict_instances(model, images, *, batch_size=1, score_threshold=None, mask_threshold=0.5):
+def predict_instances(
+    model,
+    images,
+    *,
+    batch_size=1,
+    score_threshold=None,
+    mask_threshold=0.5,
+    min_scale=None,
+    overlap=0.25,
+    window_threshold=0.5,
+):
     """Find the objects of every image.
 
     Each image is resized, its shape kept, onto a canvas of the model's input size
-    (`keras_seg.data.letterbox`), and what is found there is brought back to the image's own pixels.
+    (`keras_seg.data.letterbox`), and what is found there is brought back to the image's own pixels. A large
+    image shrinks by that, and small objects may be lost in it: with `min_scale` it is seen through
+    overlapping windows instead.
 
     Args:
         model: a detector, such as `mask_rcnn` builds: images (N, H, W, C) of one size in, a dict of boxes,
@@ -90,6 +103,12 @@ def predict_instances(model, images, *, batch_size=1, score_threshold=None, mask
         score_threshold: float or None. Detections of lower scores are dropped; None keeps what the model
             gives.
         mask_threshold: float, default 0.5. Pixels of at least this probability belong to the object.
+        min_scale: float or None. The least factor by which an image may be resized: one that would shrink
+            further is cut into windows, each resized by this factor. None, the default: one window always.
+        overlap: float within 0..0.9, default 0.25. The part of a window that its neighbour sees too; objects
+            larger than that may be found in parts.
+        window_threshold: float within 0..1, default 0.5. IoU above which detections of two windows are one
+            object, of which the better score stays.
 
     Returns:
         list of Detections, in the order of `images`.
@@ -104,34 +123,55 @@ def predict_instances(model, images, *, batch_size=1, score_threshold=None, mask
     """
     batch_size = check_integer("batch_size", batch_size)
     least = 0.0 if score_threshold is None else check_number("score_threshold", score_threshold, 0, 1)
+    if min_scale is not None:
+        check_number("min_scale", min_scale, 1e-3)
+    check_number("overlap", overlap, 0, 0.9)
+    check_number("window_threshold", window_threshold, 0, 1)
     detector = Detector(model)
     images = [_checked(image, detector.channels) for image in images]
+    windows = [windows_of(image.shape[:2], detector.input_size, min_scale, overlap) for image in images]
+    parts = [(number, window) for number, some in enumerate(windows) for window in some]
+    rows = [[] for _ in images]
+    for first in range(0, len(parts), batch_size):
+        some = parts[first : first + batch_size]
+        for (number, _), found in zip(some, _detect(detector, images, some, batch_size), strict=True):
+            rows[number].append(found)
     found = []
-    for first in range(0, len(images), batch_size):
-        some = images[first : first + batch_size]
-        letterboxes = [Letterbox(image.shape[:2], detector.input_size) for image in some]
-        canvases = [letterbox.image(image) for letterbox, image in zip(letterboxes, some, strict=True)]
-        # The last batch is filled up: another size would compile the model once more.
-        missing = batch_size - len(some) if first else 0
-        rows = detector.detect(np.stack(canvases + missing * canvases[:1]))
-        found += [
-            _in_image(row, letterbox, least, mask_threshold)
-            for row, letterbox in zip(rows, letterboxes, strict=False)
-        ]
+    for image, some, parts_found in zip(images, windows, rows, strict=True):
+        size = image.shape[:2]
+        # Of one window the model's own suppression is all that is needed.
+        one = (
+            parts_found[0] if len(some) == 1 else merged(parts_found, some, size, min_scale, window_threshold)
+        )
+        found.append(_in_image(one, size, least, mask_threshold))
     return found
 
 
-def _in_image(rows, letterbox, least, mask_threshold):
-    """One image's rows of `Detector.detect`, above a score, in the image's own pixels."""
-    height, width = letterbox.image_size
-    scale_y, scale_x = letterbox.scale
+def _detect(detector, images, parts, batch_size):
+    """Rows of `Detector.detect` for each (number of an image, window), boxes in pixels of the image."""
+    crops = [images[number][top:bottom, left:right] for number, (top, left, bottom, right) in parts]
+    letterboxes = [Letterbox(crop.shape[:2], detector.input_size) for crop in crops]
+    canvases = [letterbox.image(crop) for letterbox, crop in zip(letterboxes, crops, strict=True)]
+    # A batch is filled up: another size would compile the model once more.
+    rows = detector.detect(np.stack(canvases + (batch_size - len(canvases)) * canvases[:1]))
+    for found, letterbox, (_, window) in zip(rows, letterboxes, parts, strict=False):
+        scale_y, scale_x = letterbox.scale
+        top, left = window[:2]
+        found["boxes"] /= np.array([scale_x, scale_y, scale_x, scale_y], "float32")
+        found["boxes"] += np.array([left, top, left, top], "float32")
+    return rows[: len(parts)]
+
+
+def _in_image(rows, image_size, least, mask_threshold):
+    """Detections above a score, their boxes clipped to the image."""
+    height, width = image_size
     # Masks span the boxes as they were found, also where those reach beyond the image into the padding.
-    whole = rows["boxes"] / np.array([scale_x, scale_y, scale_x, scale_y], "float32")
+    whole = rows["boxes"]
     boxes = whole.clip(0, np.array([width, height, width, height], "float32"))
     kept = (rows["scores"] >= least) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    masks = PastedMasks(rows["masks"][kept], whole[kept], letterbox.image_size, mask_threshold)
+    masks = PastedMasks(rows["masks"][kept], whole[kept], image_size, mask_threshold)
     return Detections(
-        boxes[kept], rows["labels"][kept], rows["scores"][kept], masks, masks.origins, letterbox.image_size
+        boxes[kept], rows["labels"][kept], rows["scores"][kept], masks, masks.origins, image_size
     )
 
 
