@@ -2,9 +2,10 @@
 
 Run as a file, never imported, so that keras_seg is not loaded, and with Keras shut out: what works here works
 wherever TensorFlow does. Questions and answers are arrays: `batch_I` of images for `serving_default` and
-`serving_uint8`, whose outputs come back as `SIGNATURE_I_logits` and `SIGNATURE_I_classes`; and `bytes_I`, an
-encoded image as uint8, all of which go to `serve_bytes` in one batch and come back as `mask_I`. The word "go"
-on standard input starts the work: the slow import of TensorFlow is done while the file is still being made.
+`serving_uint8`, whose outputs come back as `SIGNATURE_I_OUTPUT`, except probabilities; and `bytes_I`, an
+encoded image as uint8, all of which go to `serve_bytes` in one batch and come back as `OUTPUT_I`, without the
+"_bytes" of its name, and as `OUTPUT_I_J` where an image has several. The word "go" on standard input starts
+the work: the slow import of TensorFlow is done while the file is still being made.
 """
 
 import sys
@@ -25,14 +26,23 @@ def main(folder, questions_file, answers_file):
         for name in ("serving_default", "serving_uint8"):
             dtype = served[name].structured_input_signature[1]["images"].dtype
             outputs = served[name](images=tf.constant(questions[key], dtype))
-            for output in ("logits", "classes"):
+            for output in outputs.keys() - {"probabilities"}:
                 answers[f"{name}_{key.removeprefix('batch_')}_{output}"] = outputs[output].numpy()
     encoded = [questions[key].tobytes() for key in questions.files if key.startswith("bytes_")]
     if "serve_bytes" in served:
-        masks = served["serve_bytes"](image_bytes=tf.constant(encoded))["mask_bytes"].numpy()
-        for i, mask in enumerate(masks):
-            answers[f"mask_{i}"] = np.frombuffer(mask, "uint8")
+        for output, values in served["serve_bytes"](image_bytes=tf.constant(encoded)).items():
+            for place, value in _by_image(output.removesuffix("_bytes"), values.numpy()):
+                answers[place] = np.frombuffer(value, "uint8") if isinstance(value, bytes) else value
     np.savez(answers_file, **answers)
+
+
+def _by_image(output, values):
+    """Yield (name, value) for each image, and for each string where it has several."""
+    for i, value in enumerate(values):
+        if getattr(value, "ndim", 0) and isinstance(value[0], bytes):
+            yield from ((f"{output}_{i}_{j}", string) for j, string in enumerate(value))
+        else:
+            yield f"{output}_{i}", value
 
 
 if __name__ == "__main__":
