@@ -1,9 +1,13 @@
 """Mask R-CNN on the nuclei of the Data Science Bowl 2018, from random weights, on a CPU.
 
     python examples/train_nuclei.py data/nuclei --out runs/nuclei
+    python examples/train_nuclei.py data/nuclei --out runs/nuclei2 --weights runs/nuclei/model.keras \
+        --native --scale 1 2.4 --learning-rate 5e-4 --epochs 10
 
-The network sees crops of 256 x 256 from images that are enlarged to 512 pixels, more or less, and answers for
-whole images at 512 x 512. A run that was stopped goes on when the same command is given again.
+The network sees crops of 256 x 256 and answers for images at 512 x 512. At first images are enlarged to 512
+pixels, more or less; with --native each has its own pixels, enlarged by --scale, so that nuclei are as large
+as they will be where `min_scale` shows large images in windows. A run that was stopped goes on when the same
+command is given again.
 """
 
 import argparse
@@ -39,31 +43,31 @@ def build(side):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", help="folder with images/ and instances/")
-    parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--steps-per-epoch", type=int, default=150)
-    parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--out", default="runs/nuclei")
-    arguments = parser.parse_args()
+    arguments = parse()
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
 
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy("mixed_bfloat16")
     train, held_out = open_source(f"nuclei:{arguments.data}").split(HELD_OUT, seed=0)
-    # A factor of 2 shows an image at 512 pixels through a window of 256.
-    augment = dataclasses.replace(PRESETS["microscopy"], scale=(1.4, 2.8))
+    augment = dataclasses.replace(
+        PRESETS["microscopy"], scale=tuple(arguments.scale), fit=not arguments.native
+    )
     crops = load_instances(
         train, image_size=256, batch_size=arguments.batch_size, augment=augment, shuffle=True, repeat=True,
-        mask_size=28,
+        mask_size=28, seed=arguments.seed,
     )  # fmt: skip
 
-    model = build(256)
-    steps = arguments.epochs * arguments.steps_per_epoch
-    rate = keras.optimizers.schedules.CosineDecay(0.0, steps - 200, warmup_target=1e-3, warmup_steps=200)
+    model, whole = build(256), build(512)
+    if arguments.weights:
+        whole.load_weights(arguments.weights)
+        model.set_weights(whole.get_weights())
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        arguments.epochs * arguments.steps_per_epoch - arguments.warmup_steps,
+        warmup_target=arguments.learning_rate,
+        warmup_steps=arguments.warmup_steps,
+    )
     model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4, global_clipnorm=10.0), jit_compile=False)
     model.fit(
         crops,
@@ -77,11 +81,33 @@ def main():
         ],
     )
 
-    whole = build(512)
     whole.set_weights(model.get_weights())
     whole.save(out / "model.keras")
-    for name, value in evaluate_instances(whole, held_out, batch_size=4, max_detections=300).items():
+    scores = evaluate_instances(
+        whole, held_out, batch_size=4, max_detections=300, min_scale=arguments.min_scale
+    )
+    for name, value in scores.items():
         print(f"{name:32} {value:.4f}")
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", help="folder with images/ and instances/")
+    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--steps-per-epoch", type=int, default=150)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="the peak")
+    parser.add_argument("--warmup-steps", type=int, default=200)
+    # A factor of 2 shows an image at 512 pixels through a window of 256.
+    parser.add_argument("--scale", type=float, nargs=2, default=(1.4, 2.8), metavar=("LOW", "HIGH"))
+    parser.add_argument("--native", action="store_true", help="--scale is of the image's own pixels")
+    parser.add_argument("--min-scale", type=float, default=1.5, help="least scale of whole images, to score")
+    parser.add_argument("--weights", help="a model.keras of this script to start from")
+    parser.add_argument("--seed", type=int, default=0, help="of the crops")
+    parser.add_argument("--out", default="runs/nuclei")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
