@@ -160,7 +160,9 @@ def _open_data(options, finds_objects):
         val = open_source(options["val"])
     if val.num_classes != data.num_classes or val.channels != data.channels:
         raise ValueError(f"--data and --val differ: {data.describe()}; {val.describe()}.")
-    if finds_objects and data.has_objects and val.object_names != data.object_names:
+    if finds_objects and not data.has_objects:
+        data.read_objects(0)  # raises, and says which data have
+    if finds_objects and val.object_names != data.object_names:
         names = ", ".join(data.object_names), ", ".join(val.object_names)
         raise ValueError(f"--data and --val have other classes of objects: {names[0]}; {names[1]}.")
     return data, val
@@ -169,8 +171,6 @@ def _open_data(options, finds_objects):
 def _train_detector(network, run, options, data, val, resume):
     from keras_seg.training import train_instances
 
-    if not data.has_objects:
-        data.read_objects(0)  # raises, and says which data have
     names = (
         "epochs", "batch_size", "steps_per_epoch", "max_objects", "bad", "optimizer", "learning_rate",
         "schedule", "warmup_steps", "weight_decay", "momentum", "clip_norm", "monitor", "score_every",
