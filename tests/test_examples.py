@@ -48,6 +48,12 @@ def test_train_unet(tmp_path):
     assert (tmp_path / "served" / "shapes_unet" / "1" / "saved_model.pb").is_file()
 
 
+def test_train_mask_rcnn(tmp_path):
+    text = run(tmp_path, ROOT / "examples" / "train_mask_rcnn.py")
+    assert float(re.search(r"'mask_ap50': ([\d.]+)", text).group(1)) > 0.5
+    assert (tmp_path / "shapes_mask_rcnn.keras").is_file() and (tmp_path / "shapes_mask_rcnn.png").is_file()
+
+
 def test_predict_large_image(tmp_path):
     text = run(tmp_path, ROOT / "examples" / "predict_large_image.py")
     assert float(re.search(r"held at most ([\d.]+) GiB", text).group(1)) < 2

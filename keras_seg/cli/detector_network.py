@@ -28,7 +28,7 @@ class DetectorNetwork(Network):
             options: dict of the command's options.
             **changes: builder's arguments in place of the options'.
         """
-        from keras_seg import mask_rcnn
+        from keras_seg.models.mask_rcnn import mask_rcnn
 
         arguments = {name: options[name] for name in self.builder_options}
         given = {name: options[name] for name in _SETTINGS if options[name] is not None}
