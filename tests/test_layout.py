@@ -27,10 +27,12 @@ FLOORS = {
     "weights": 5,
     "viz": 5,
     "training": 5,
-    "cli": 6,
+    "serving": 6,
+    "cli": 7,
 }
-# Siblings that are another's tool: training draws pictures, and asks for a network's sizes.
-TOOLS = {("training", "viz"), ("training", "inference")}
+# Siblings that are another's tool: training draws pictures, and asks for a network's sizes; an export is
+# compared with what inference gives.
+TOOLS = {("training", "viz"), ("training", "inference"), ("export", "inference")}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

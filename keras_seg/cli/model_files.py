@@ -58,10 +58,12 @@ def open_model(path):
     described = json.loads(config.read_text()) if config.is_file() else {}
     if is_detector(model):
         count, names = Detector(model).num_classes or 0, described.get("object_names")
+        # The data's colours are of its classes of pixels.
+        colors, category_ids = None, described.get("category_ids")
     else:
         count, names = model.output_shape[-1], described.get("class_names")
+        colors, category_ids = described.get("colors"), None
     names = names or [str(index) for index in range(count)]
-    colors, category_ids = described.get("colors"), described.get("category_ids")
     return ModelFile(
         file,
         model,
