@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from keras_seg.cli import check_data, demo, evaluate, export, import_weights, predict, propose, train
+from keras_seg.cli import check_data, demo, evaluate, export, import_weights, predict, propose, serve, train
 from keras_seg.version import __version__
 
-COMMANDS = (demo, train, evaluate, predict, export, import_weights, check_data, propose)
+COMMANDS = (demo, train, evaluate, predict, export, serve, import_weights, check_data, propose)
 
 _EPILOG = """\
 examples:
@@ -16,6 +16,7 @@ examples:
   keras-seg evaluate runs/mine --data folder:my/test --json scores.json
   keras-seg predict runs/mine photos/ --out predictions --overlay
   keras-seg export runs/mine served/mine
+  keras-seg serve served/mine
   keras-seg import-weights fcn_resnet50 fcn_resnet50.pth --out fcn.keras
 
 `keras-seg COMMAND --help` has each command's options and examples. The backend is Keras's:

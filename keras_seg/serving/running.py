@@ -1,0 +1,54 @@
+"""Runs the application until it is told to stop: listens, says where, and lets accepted requests finish."""
+
+import asyncio
+import contextlib
+import signal
+
+from keras_seg.serving.application import make_application
+from keras_seg.serving.limits import Limits
+from keras_seg.utils.optional import import_optional
+
+
+def run_server(models, host="127.0.0.1", port=8501, limits=None, poll_seconds=5.0, stop_seconds=60.0):
+    """Serve until SIGINT or SIGTERM. No new connection is taken then, and what was accepted is answered.
+
+    Args:
+        models: dict of name to folder.
+        host: str. Address to listen on.
+        port: int. 0 takes a free one.
+        limits: Limits, or None for the defaults.
+        poll_seconds: float. See `make_application`.
+        stop_seconds: float. Time that accepted requests have when the server is stopped.
+    """
+    # Before the models are loaded, which takes long.
+    import_optional("aiohttp.web", "The server", "serve")
+    limits = limits or Limits()
+    application = make_application(models, limits, poll_seconds)
+    asyncio.run(_serve(application, models, host, port, stop_seconds))
+
+
+async def _serve(application, models, host, port, stop_seconds):
+    from aiohttp import web
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Windows has no such handlers; there Ctrl-C raises KeyboardInterrupt.
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+    runner = web.AppRunner(
+        application, handler_cancellation=True, access_log=None, shutdown_timeout=stop_seconds
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        address, real_port = runner.addresses[0][:2]
+        shown = f"[{address}]" if ":" in address else address
+        for name in models:
+            print(f"http://{shown}:{real_port}/v1/models/{name}:predict")
+        print(f"page: http://{shown}:{real_port}/  metrics: /metrics  Ctrl-C stops it", flush=True)
+        await stop.wait()
+        print("stopping: accepted requests are answered first", flush=True)
+    finally:
+        await runner.cleanup()
