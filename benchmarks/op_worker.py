@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.op_cases import BACKWARD, CASES, MEMORY_CASE, agrees, arrays_of, least_bytes
 
 MODES = {"tensorflow": ("graph", "xla"), "jax": ("jit",), "torch": ("eager",)}
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 # A turn repeats short calls up to this many seconds, for a clock and a scheduler that are not exact.
 TURN = 0.05
 
@@ -208,13 +209,16 @@ class Worker:
         self.cells[cell] = function, _seconds(function)
         return reply
 
-    def turn(self, cell):
-        """Seconds of one call, the mean of a few where calls are short."""
+    def turn(self, cell, clock="wall"):
+        """Seconds of one call, the mean of a few where calls are short.
+
+        The clock "processor" counts those of all threads of this process.
+        """
         function, expected = self.cells[cell]
         calls = max(1, min(50, int(TURN / expected)))
         if calls > 1:
             function()  # after the others' work nothing of this one's is in the caches
-        return {"seconds": _seconds(function, calls)}
+        return {"seconds": _seconds(function, calls, CLOCKS[clock])}
 
     def forget(self):
         self.cells.clear()
@@ -249,11 +253,11 @@ def _read(path):
         return [file[key] for prefix in ("outputs", "gradients") for key in file if key.startswith(prefix)]
 
 
-def _seconds(function, calls=1):
-    started = time.perf_counter()
+def _seconds(function, calls=1, now=time.perf_counter):
+    started = now()
     for _ in range(calls):
         function()
-    return (time.perf_counter() - started) / calls
+    return (now() - started) / calls
 
 
 def _cores():

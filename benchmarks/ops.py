@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.op_cases import CASES, FORWARD, MEMORY_AIM, MEMORY_CASE
 from benchmarks.op_process import WorkerProcess
 from benchmarks.op_tables import peak_heading, peak_line, summary, time_rows, time_table
-from benchmarks.op_worker import MODES
+from benchmarks.op_worker import CLOCKS, MODES
 from benchmarks.timing import write_results
 from keras_seg.utils.progress import progress_bar
 
@@ -38,6 +38,8 @@ _ALLOCATORS = {
     "reuse": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_ARENA_MAX": "1"},
     "system": {},
 }
+# A second thread that waits for work by spinning would be counted as working.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def main():
@@ -73,6 +75,13 @@ def _parse():
         default="reuse",
         help="of the workers: one that keeps freed blocks (default), or the C library's settings",
     )
+    parser.add_argument(
+        "--clock",
+        choices=tuple(CLOCKS),
+        default="wall",
+        help="wall time (default), or the processor time of all threads, which other programs disturb less; "
+        "PyTorch then has one thread",
+    )
     parser.add_argument("--quick", action="store_true", help="tiny shapes; the figures mean nothing")
     parser.add_argument("--memory", action="store_true", help="peak memory of RoIAlign, on the CPU")
     parser.add_argument("--out", metavar="JSON", help="write the results there, after each op")
@@ -89,11 +98,14 @@ def _times(arguments):
     rows = []
     with contextlib.ExitStack() as stack:
         load = _load()
-        workers = _start(stack, arguments.backends, _ALLOCATORS[arguments.allocator])
+        environment = _ALLOCATORS[arguments.allocator] | (_ONE_THREAD if arguments.clock != "wall" else {})
+        workers = _start(stack, arguments.backends, environment)
         cells = _cells([name for name in workers if name != "peer"], arguments.forms)
         if "peer" in workers:
             cells.insert(0, ("peer", None, None))
         about, rate = _describe(workers)
+        if arguments.clock != "wall":
+            rate = None  # bytes in a second of wall time: no floor for another clock
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         progress = stack.enter_context(progress_bar())
         task = progress.add_task("", total=len(plan) * len(cells) * (1 + arguments.repeats))
@@ -108,7 +120,11 @@ def _times(arguments):
             print(time_table(new), flush=True)
             if arguments.out:
                 facts = {"workers": about, "copy_bytes_per_second": rate, "load_before": load}
-                facts |= {"quick": arguments.quick, "allocator": arguments.allocator}
+                facts |= {
+                    "quick": arguments.quick,
+                    "allocator": arguments.allocator,
+                    "clock": arguments.clock,
+                }
                 write_results(arguments.out, {**facts, "rows": rows})
     print(summary(rows))
     return rows
@@ -179,7 +195,7 @@ def _rounds(workers, measured, arguments, advance):
         for cell, known in measured.items():
             times = known["seconds"]
             if "failed" not in known and (len(times) < 3 or sum(times) < arguments.seconds):
-                reply = workers[cell[0]].ask("turn", cell=repr(cell))
+                reply = workers[cell[0]].ask("turn", cell=repr(cell), clock=arguments.clock)
                 if "failed" in reply:
                     known["failed"] = reply["failed"]
                 else:
