@@ -16,6 +16,7 @@ _EXAMPLES = (
     "keras-seg evaluate runs/deconvnet --data voc:VOC2012,set=val --proposals selective_search --crf",
     "keras-seg evaluate runs/isbi --data isbi:isbi2012#20:24 --augment all --json isbi.json",
     "keras-seg evaluate runs/mask_rcnn --data coco:val.json,images --json scores.json",
+    "keras-seg evaluate runs/nuclei --data nuclei:data/nuclei --max-detections 300 --min-scale 1.5",
 )
 
 
@@ -57,7 +58,7 @@ def run(arguments):
 def _evaluate_semantic(model, data, arguments):
     from keras_seg.inference import evaluate_semantic
 
-    refuse_options(arguments, ("score_threshold", "max_detections"), "a model of classes")
+    refuse_options(arguments, ("score_threshold", "min_scale", "max_detections"), "a model of classes")
     return evaluate_semantic(
         model,
         data,
@@ -75,6 +76,7 @@ def _evaluate_detector(model, data, arguments):
     given = {
         "instance_score_threshold": arguments.score_threshold,
         "max_detections": arguments.max_detections,
+        "min_scale": arguments.min_scale,
     }
     given = {name: value for name, value in given.items() if value is not None}
     return evaluate_instances(model, data, batch_size=arguments.batch_size, **given)

@@ -53,6 +53,13 @@ def add_detector_options(parser):
         type=float,
         help="Mask R-CNN: detections of lower scores are not in the map of objects; 0.5 if not given",
     )
+    parser.add_argument(
+        "--min-scale",
+        type=float,
+        metavar="F",
+        help="Mask R-CNN: see images that would be shrunk below this factor through overlapping windows; "
+        "always one window if not given",
+    )
 
 
 def refuse_options(arguments, names, model):

@@ -105,7 +105,13 @@ def _detector(opened, paths, arguments):
 
     refuse_options(arguments, ("augment", "proposals", "crf", "probability"), "a detector")
     files = ObjectFiles(
-        opened, paths, arguments.out, arguments.score_threshold, arguments.overlay, bool(arguments.json)
+        opened,
+        paths,
+        arguments.out,
+        score_threshold=arguments.score_threshold,
+        min_scale=arguments.min_scale,
+        overlay=arguments.overlay,
+        results=bool(arguments.json),
     )
     yield files.predict
     if arguments.json:
@@ -119,7 +125,7 @@ def _semantic_model(opened, paths, arguments):
     from keras_seg.cli.model_files import class_index
     from keras_seg.inference import FrozenModel
 
-    refuse_options(arguments, ("score_threshold", "json"), "a model of classes")
+    refuse_options(arguments, ("score_threshold", "min_scale", "json"), "a model of classes")
     wanted = None if arguments.probability is None else class_index(opened, arguments.probability)
     proposals = read_proposals_option(arguments.proposals)
     # One image takes less time than the preparation.

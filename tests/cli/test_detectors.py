@@ -165,3 +165,17 @@ def test_options_of_detectors_are_refused_for_classes(tmp_path, capsys):
     assert "--json does not go with a model of classes" in capsys.readouterr().err
     assert main(["evaluate", model, "--data", "shapes:1", "--max-detections", "3"]) == 2
     assert "--max-detections does not go with a model of classes" in capsys.readouterr().err
+
+
+def test_large_images_are_seen_in_windows(run_folder, tmp_path):
+    objects = [(1, 0.9, (300, 100, 304, 104)), (2, 0.8, (20, 500, 24, 504))]
+    folder = tmp_path / "large"
+    folder.mkdir()
+    Image.fromarray(draw_slots((640, 640), objects)).save(folder / "large.png")
+    found = []
+    for options in ([], ["--min-scale", "1"]):
+        out = tmp_path / f"out{len(found)}"
+        assert main(["predict", str(run_folder), str(folder), "--out", str(out), *options]) == 0
+        found.append(np.asarray(Image.open(out / "large.png")))
+    assert found[0].max() < 2
+    assert sorted(np.unique(found[1], return_counts=True)[1][1:]) == [16, 16]
