@@ -155,7 +155,8 @@ class _Server:
             except asyncio.TimeoutError as error:
                 raise RequestError(408, f"The body did not arrive within {limits.read_seconds} s.") from error
             except self._web.RequestPayloadError as error:
-                # Compressed and broken, or cut off.
+                # Compressed and broken, or cut off. There is no more to come: else aiohttp would read on.
+                request.content.feed_eof()
                 raise invalid(f"The body cannot be read: {error}") from error
             loop = asyncio.get_running_loop()
             read = loop.run_in_executor(self._codec, _read_inputs, body, version, limits)
