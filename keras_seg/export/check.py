@@ -14,9 +14,36 @@ from keras_seg.export.report import Comparison, ExportError
 from keras_seg.utils.validation import bad_argument, check_rank
 
 # Half a unit in the last place: the largest relative error of one rounding.
-_ROUNDOFF = {"float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
+# int8: of its channel's largest weight, which has 127 steps.
+_ROUNDOFF = {"float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11, "int8": 2.0**-8}
 # Accelerators run float32 convolutions with the 10 fraction bits of TF32, by default on all three backends.
 _TF32_ROUNDOFF = 2.0**-11
+
+
+class SemanticCheck:
+    """The questions for a semantic model's SavedModel, and the comparison of its answers.
+
+    Args:
+        model: keras.Model of the caller's backend.
+        rules: pair of SizeRule, height and width.
+        weights: str. How the file stores the weights.
+    """
+
+    def __init__(self, model, rules, weights="float32"):
+        self._model, self._rules, self._weights = model, rules, weights
+
+    def prepare(self, images=None):
+        """See `prepare_images`."""
+        return prepare_images(self._model, self._rules, images)
+
+    def ask(self, images):
+        """Questions for the plain client; the answers that are expected are kept for `compare`."""
+        questions, self._batches, self._singles = ask(self._model, self._rules, images)
+        return questions
+
+    def compare(self, answers):
+        """See `compare`."""
+        return compare(self._model, answers, self._batches, self._singles, weights=self._weights)
 
 
 def prepare_images(model, rules, images=None):
@@ -67,25 +94,34 @@ def ask(model, rules, images):
         for j, own in zip(members, logits[-len(members) :], strict=True):
             singles[j] = _unfit(own, rules, images[j].shape[:2])
     for i, image in enumerate(images):
-        questions[f"bytes_{i}"] = np.frombuffer(_encode(image), "uint8")
+        questions[f"bytes_{i}"] = np.frombuffer(encode_png(image), "uint8")
     return questions, batches, singles
 
 
-def compare(model, answers, batches, singles):
+def compare(
+    model, answers, batches, singles, signatures=("serving_default", "serving_uint8"), weights="float32"
+):
     """Compare the plain client's answers with those of `ask`.
+
+    Args:
+        model: keras.Model.
+        answers: dict of the client's arrays.
+        batches, singles: lists of logits, from `ask`.
+        signatures: names under which the client has answered about each batch.
+        weights: str. How the file stores the weights: "float32", "float16", "bfloat16" or "int8".
 
     Returns:
         Comparison. A missing answer counts as an infinite difference.
     """
-    allowed = tolerance(model, max(float(np.abs(logits).max()) for logits in batches + singles))
+    allowed = tolerance(model, max(float(np.abs(logits).max()) for logits in batches + singles), weights)
     differences, pairs = [], []
     for i, logits in enumerate(batches):
-        for name in ("serving_default", "serving_uint8"):
+        for name in signatures:
             served = answers[f"{name}_{i}_logits"]
             differences.append(np.abs(served - logits).max() if served.shape == logits.shape else math.inf)
             pairs.append((answers[f"{name}_{i}_classes"], logits))
     if "mask_0" in answers:
-        pairs += [(_decode(answers[f"mask_{i}"]), logits) for i, logits in enumerate(singles)]
+        pairs += [(decode_png(answers[f"mask_{i}"]), logits) for i, logits in enumerate(singles)]
     other_class = ties = pixels = 0
     for classes, logits in pairs:
         best, margin = _decide(logits)
@@ -98,18 +134,32 @@ def compare(model, answers, batches, singles):
         other_class += int((wrong & decided).sum())
         ties += int((wrong & ~decided).sum())
     return Comparison(
-        images=len(singles),
-        sizes=tuple(dict.fromkeys(logits.shape[:2] for logits in singles)),
+        images=len(singles) or sum(map(len, batches)),
+        sizes=tuple(dict.fromkeys(logits.shape[-3:-1] for logits in singles or batches)),
         # NumPy's max, which keeps a NaN.
         largest_difference=float(np.max(differences)),
         tolerance=allowed,
         pixels=pixels,
         other_class=other_class,
         ties=ties,
+        weights=weights,
+        agreement=mean_iou(pairs, batches[0].shape[-1]),
     )
 
 
-def tolerance(model, scale):
+def mean_iou(pairs, num_classes):
+    """Mean intersection over union of class maps with those of logits, over the classes in either."""
+    num_classes = max(num_classes, 2)
+    matrix = np.zeros(num_classes**2, "int64")
+    for classes, logits in pairs:
+        codes = classes.astype("int64").ravel() * num_classes + _decide(logits)[0].ravel()
+        matrix += np.bincount(codes, minlength=num_classes**2)[: num_classes**2]
+    matrix = matrix.reshape(num_classes, num_classes)
+    both, either = np.diag(matrix), matrix.sum(0) + matrix.sum(1) - np.diag(matrix)
+    return float((both[either > 0] / either[either > 0]).mean())
+
+
+def tolerance(model, scale, weights="float32"):
     """The largest difference of a logit that arithmetic alone explains, for logits up to `scale`.
 
     A rounding errs by at most half a unit in the last place, u. Over L layers whose errors are independent
@@ -118,6 +168,7 @@ def tolerance(model, scale):
     """
     layers = list(_all_layers(model))
     roundoff = max(_ROUNDOFF.get(layer.compute_dtype, 0.0) for layer in layers)
+    roundoff = max(roundoff, _ROUNDOFF[weights])
     if _on_accelerator():
         roundoff = max(roundoff, _TF32_ROUNDOFF)
     return max(scale, 1.0) * max(1e-3, 4 * roundoff * math.sqrt(len(layers)))
@@ -197,7 +248,7 @@ def _draw(size, channels, noise, seed):
     return image.astype("uint8")
 
 
-def _encode(image):
+def encode_png(image):
     from PIL import Image
 
     file = io.BytesIO()
@@ -205,7 +256,7 @@ def _encode(image):
     return file.getvalue()
 
 
-def _decode(encoded):
+def decode_png(encoded):
     from PIL import Image
 
     return np.asarray(Image.open(io.BytesIO(encoded.tobytes()))).astype("int32")

@@ -21,6 +21,8 @@ class Comparison:
         other_class: int. Pixels of another class although the two best logits are further apart than the
             tolerance explains. Any such pixel is a failure.
         ties: int. Pixels of another class whose two best logits are within it.
+        weights: str. How the file stores the weights.
+        agreement: float. Mean intersection over union of the file's class maps with those of `predict`.
     """
 
     images: int
@@ -30,6 +32,8 @@ class Comparison:
     pixels: int
     other_class: int
     ties: int
+    weights: str = "float32"
+    agreement: float = 1.0
 
     @property
     def passed(self):
@@ -41,6 +45,8 @@ class Comparison:
         classes = f"{self.other_class} of {self.pixels} pixels of another class"
         if self.ties:
             classes += f" (and {self.ties} ties)"
+        if self.weights != "float32":
+            classes += f"; mean IU with its class maps {self.agreement:.4f} with {self.weights} weights"
         return (
             f"{self.images} images ({sizes}): largest difference of a logit {self.largest_difference:.2g}, "
             f"allowed {self.tolerance:.2g}; {classes}"
@@ -52,13 +58,13 @@ class ExportReport:
     """What was written and how it compares with `predict`; `str(report)` is meant to be printed.
 
     Attributes:
-        path: Path. The version's folder, `PATH/VERSION`.
-        format: str. "saved_model".
-        version: int.
+        path: Path. The version's folder, `PATH/VERSION`; or the file.
+        format: str. "saved_model", "onnx", "openvino" or "litert".
+        version: int, or None for a file.
         backend: str. The Keras backend whose `predict` the file was compared with.
         signatures: dict of signature name to one line that describes its inputs and outputs.
         comparison: Comparison.
-        num_bytes: int. Size of the folder.
+        num_bytes: int. Size of the folder, or of the files.
         seconds: float. Wall-clock time of the export, the check included.
     """
 

@@ -16,6 +16,7 @@ from keras_seg.export.array_network import check_input_size
 from keras_seg.export.processes import advice_on_layers, finish, layer_modules, python_process
 from keras_seg.export.report import ExportError, ExportReport
 from keras_seg.export.sizes import SizeRule, size_rules
+from keras_seg.inference.detector import is_detector
 from keras_seg.utils.optional import import_optional
 from keras_seg.utils.validation import bad_argument, check_choice
 
@@ -146,6 +147,13 @@ def export_runtime_file(model, path, *, format, source, classes, input_size, wei
 
 def _check(model, path, format, about, input_size, weights):
     """Refuse what the format cannot hold, with what works instead; return the fixed size or None."""
+    if is_detector(model):
+        raise bad_argument(
+            "format",
+            "'saved_model' for a detector",
+            format,
+            "Its choice of boxes uses operations that other runtimes lack or define differently.",
+        )
     if path.suffix != about.suffix:
         raise bad_argument("path", f"a name that ends in {about.suffix} for format={format!r}", str(path))
     for suffix in (*about.beside, about.suffix):

@@ -6,28 +6,54 @@ not `keras.export.ExportArchive`, which has no public way to carry an asset.
 
 import json
 
+from keras_seg.export.detector_signatures import detector_functions
+from keras_seg.export.encoded_images import decode
+from keras_seg.export.stored_weights import with_stored_weights
+from keras_seg.inference.detector import is_detector
 
-def build_module(model, rules, classes_file):
+
+def build_module(model, rules, classes_file, score_threshold=0.5, weights="float32"):
     """The `tf.Module` to save and its signatures, for a model under the TensorFlow backend.
 
     Args:
-        model: keras.Model, images (N, H, W, C) to logits (N, h, w, K).
-        rules: pair of SizeRule, height and width.
+        model: keras.Model, images (N, H, W, C) to logits (N, h, w, K), or a detector.
+        rules: pair of SizeRule, height and width; not used for a detector, whose images are letterboxed.
         classes_file: str. JSON file of the classes; it becomes an asset.
+        score_threshold: float. A detector's map of objects has those of at least this score.
+        weights: str. How a semantic model's large weights are stored, see `with_stored_weights`.
 
     Returns:
         (tf.Module, dict of name to concrete function).
     """
     import tensorflow as tf
 
+    if is_detector(model):
+        functions, forward = detector_functions(model, score_threshold)
+    else:
+        functions, forward = _semantic_functions(model, rules, weights)
+    signatures = {
+        name: tf.function(function, autograph=False).get_concrete_function(spec)
+        for name, (function, spec) in functions.items()
+    }
+    module = tf.Module(name=model.name)
+    module.classes = tf.saved_model.Asset(str(classes_file))
+    # Only what the graph reads: no optimizer, no seeds of dropout.
+    module.weights = list(forward.get_concrete_function().graph.variables)
+    return module, signatures
+
+
+def _semantic_functions(model, rules, weights):
+    """(dict of signature name to (function, TensorSpec), tf.function of the network)."""
+    import tensorflow as tf
+
     _, height, width, channels = model.input_shape
     images = tf.TensorSpec((None, height, width, channels), tf.float32, name="images")
-
+    network = with_stored_weights(model, weights)
     mask_dtype = tf.uint8 if model.output_shape[-1] <= 256 else tf.uint16
 
     @tf.function(input_signature=[images], autograph=False)
     def forward(images):
-        return tf.cast(model(images, training=False), tf.float32)
+        return tf.cast(network(images), tf.float32)
 
     def serving_default(images):
         with tf.control_dependencies(_check_sizes(images, rules)):
@@ -36,7 +62,7 @@ def build_module(model, rules, classes_file):
 
     def serve_bytes(image_bytes):
         def segment(encoded):
-            image = _decode(encoded, channels)[None]
+            image = decode(encoded, channels)[None]
             size = tf.shape(image)[1:3]
             logits = forward(tf.ensure_shape(_fit(image, rules), images.shape))
             classes = _classes(_unfit(logits, rules, size))[0, :, :, None]
@@ -46,22 +72,14 @@ def build_module(model, rules, classes_file):
         masks = tf.map_fn(segment, image_bytes, parallel_iterations=4, fn_output_signature=tf.string)
         return {"mask_bytes": masks}
 
-    specs = {
+    functions = {
         "serving_default": (serving_default, images),
         "serving_uint8": (serving_default, tf.TensorSpec(images.shape, tf.uint8, name="images")),
     }
     # What PNG can hold: grey, RGB and RGBA. A model of other channels is served by arrays.
     if channels in (1, 3, 4):
-        specs["serve_bytes"] = (serve_bytes, tf.TensorSpec((None,), tf.string, name="image_bytes"))
-    signatures = {
-        name: tf.function(function, autograph=False).get_concrete_function(spec)
-        for name, (function, spec) in specs.items()
-    }
-    module = tf.Module(name=model.name)
-    module.classes = tf.saved_model.Asset(str(classes_file))
-    # Only what the graph reads: no optimizer, no seeds of dropout.
-    module.weights = list(forward.get_concrete_function().graph.variables)
-    return module, signatures
+        functions["serve_bytes"] = (serve_bytes, tf.TensorSpec((None,), tf.string, name="image_bytes"))
+    return functions, forward
 
 
 def describe(signatures):
@@ -97,40 +115,6 @@ def _probabilities(logits):
     import tensorflow as tf
 
     return tf.sigmoid(logits) if logits.shape[-1] == 1 else tf.nn.softmax(logits)
-
-
-def _decode(encoded, channels):
-    """float32 (h, w, channels), 0..255, from PNG, JPEG, BMP or the first frame of a GIF.
-
-    As `keras_seg.data.read_image` reads them, except that the EXIF orientation of a photograph is not
-    applied: 16-bit PNG is divided by 257, grey is made by the ITU-R 601 luma, alpha is dropped unless the
-    model has four channels.
-    """
-    import tensorflow as tf
-
-    # Asked for one channel, the ops refuse CMYK, GIF and BMP.
-    wanted = 3 if channels == 1 else channels
-
-    def png():
-        # 8-bit samples come as multiples of 257, which the division gives back exactly.
-        return tf.cast(tf.io.decode_png(encoded, wanted, tf.uint16), tf.float32) / 257
-
-    def jpeg():
-        # The op's default is a faster transform that is off by up to 6 grey values from libjpeg's own.
-        return tf.cast(tf.io.decode_jpeg(encoded, wanted, dct_method="INTEGER_ACCURATE"), tf.float32)
-
-    def other():
-        return tf.cast(tf.io.decode_image(encoded, wanted, expand_animations=False), tf.float32)
-
-    cases = [(tf.strings.substr(encoded, 0, 4) == b"\x89PNG", png)]
-    if wanted == 3:
-        cases.append((tf.io.is_jpeg(encoded), jpeg))
-    image = tf.ensure_shape(tf.case(cases, default=other), (None, None, wanted))
-    if channels == 1:
-        red, green, blue = tf.split(image, 3, axis=-1)
-        # 0.299 r + 0.587 g + 0.114 b, written so that a grey image stays exactly what it is.
-        image = red + 0.587 * (green - red) + 0.114 * (blue - red)
-    return image
 
 
 def _fit(images, rules):

@@ -3,8 +3,8 @@
 It runs with `KERAS_BACKEND=tensorflow` whatever backend the caller has, so one path serves every backend,
 and without accelerators, whose memory the caller's process may hold. The job is a JSON object: `model` (a
 `.keras` file), `modules` (imported first: they register the model's layers), `rules` (of `sizes.SizeRule`,
-height and width), `classes` (content of the asset) and `folder` (the SavedModel's). Prints the signatures as
-JSON.
+height and width), `classes` (content of the asset), `weights` (how they are stored) and `folder` (the
+SavedModel's). Prints the signatures as JSON.
 """
 
 import importlib
@@ -31,7 +31,13 @@ def main(job_file):
     classes_file = job_file.with_name("classes.json")
     write_classes(classes_file, job["classes"])
     with for_export():
-        module, signatures = build_module(model, [SizeRule(**rule) for rule in job["rules"]], classes_file)
+        module, signatures = build_module(
+            model,
+            [SizeRule(**rule) for rule in job["rules"]],
+            classes_file,
+            score_threshold=job["score_threshold"],
+            weights=job["weights"],
+        )
     # Gradient functions would only make the file larger: it is for inference.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, job["folder"], signatures=signatures, options=options)

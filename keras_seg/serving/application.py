@@ -97,6 +97,9 @@ class _Server:
             model, method, response = await self._route(request)
         except RequestError as error:
             response = self._error(error.status, error.message)
+            if request.content.exception() is not None:
+                # What follows on this connection cannot be told from the rest of the broken body.
+                response.force_close()
             model, method = _labels(request, self._servables)
         except self._web.HTTPException as error:
             # aiohttp's own: a body beyond the limit, a content encoding that it cannot undo.

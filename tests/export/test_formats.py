@@ -19,7 +19,7 @@ def refused(error, message, *args, **kwargs):
 
 
 def test_formats_that_are_not_there_are_named(model, tmp_path):
-    refused(ValueError, "`format` must be one of 'saved_model'", model, tmp_path, format="onnx")
+    refused(ValueError, "`format` must be one of 'saved_model', 'onnx'", model, tmp_path, format="caffe")
 
 
 @pytest.mark.parametrize(

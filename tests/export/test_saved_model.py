@@ -13,7 +13,7 @@ from keras import layers
 from PIL import Image
 
 from keras_seg import unet
-from keras_seg.export import ExportError, check, export_model, saved_model
+from keras_seg.export import ExportError, check, export_model, processes, saved_model
 
 CLASSES = ["background", "cell", "border"]
 
@@ -34,7 +34,9 @@ def exported(tmp_path_factory):
 def test_the_folder_is_what_tensorflow_serving_wants(exported):
     _, report, _ = exported
     assert report.path.name == "1"
-    assert [entry.name for entry in report.path.parent.iterdir()] == ["1"]
+    names = sorted(entry.name for entry in report.path.parent.iterdir())
+    assert names == ["1", "batching.config", "models.config"]
+    assert (report.path / "assets.extra" / "tf_serving_warmup_requests").is_file()
     assert (report.path / "saved_model.pb").is_file()
     assert (report.path / "variables" / "variables.index").is_file()
     assert report.num_bytes == sum(f.stat().st_size for f in report.path.rglob("*") if f.is_file())
@@ -100,7 +102,7 @@ def test_a_file_is_exported_as_the_next_version(exported, tmp_path):
     (path / "6").mkdir(parents=True)
     second = export_model(tmp_path / "model.keras", path, colors=colors, check_images=images)
     assert second.version == 7
-    assert sorted(entry.name for entry in path.iterdir()) == ["6", "7"]
+    assert sorted(entry.name for entry in path.iterdir() if entry.is_dir()) == ["6", "7"]
     assert second.comparison.passed
     classes = json.loads((second.path / "assets" / "classes.json").read_text())["classes"]
     assert [entry["color"] for entry in classes] == [list(color) for color in colors]
@@ -137,7 +139,7 @@ def test_an_answer_unlike_predict_leaves_no_version(exported, tmp_path, monkeypa
 def test_an_interrupted_export_leaves_nothing_and_never_shows_a_number(exported, tmp_path, monkeypatch):
     model, _, images = exported
     seen, started = [], []
-    process = saved_model.subprocess.Popen
+    process = processes.subprocess.Popen
 
     def spy(*args, **kwargs):
         started.append(process(*args, **kwargs))
@@ -147,8 +149,8 @@ def test_an_interrupted_export_leaves_nothing_and_never_shows_a_number(exported,
         seen.extend(entry.name for entry in tmp_path.iterdir())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(saved_model.subprocess, "Popen", spy)
-    monkeypatch.setattr(saved_model, "_finish", interrupted)
+    monkeypatch.setattr(processes.subprocess, "Popen", spy)
+    monkeypatch.setattr(saved_model, "finish", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export_model(model, tmp_path, check_images=images)
     # TensorFlow Serving takes whole numbers for versions and nothing else.

@@ -11,7 +11,8 @@ from PIL import Image
 from keras_seg import unet
 from keras_seg.data.image_files import decode_image
 from keras_seg.export.check import _fit, _unfit
-from keras_seg.export.signatures import _decode, build_module, describe, write_classes
+from keras_seg.export.encoded_images import decode
+from keras_seg.export.signatures import build_module, describe, write_classes
 from keras_seg.export.sizes import size_rules
 
 pytestmark = pytest.mark.tf_only
@@ -75,7 +76,7 @@ SAMPLES = {
 def test_files_are_decoded_as_the_data_pipeline_decodes_them(kind, channels):
     import tensorflow as tf
 
-    image = _decode(tf.constant(SAMPLES[kind]), channels).numpy()
+    image = decode(tf.constant(SAMPLES[kind]), channels).numpy()
     reference = decode_image(SAMPLES[kind], channels).astype("float32")
     assert image.shape == reference.shape == (19, 27, channels)
     # Colour made grey keeps its fraction here and is rounded there; all else is equal.
@@ -87,7 +88,7 @@ def test_four_channels_keep_alpha():
     import tensorflow as tf
 
     rgba = np.dstack([drawn((19, 27)), drawn((19, 27), 1, seed=1)])
-    np.testing.assert_array_equal(_decode(tf.constant(encoded(rgba)), 4).numpy(), rgba)
+    np.testing.assert_array_equal(decode(tf.constant(encoded(rgba)), 4).numpy(), rgba)
 
 
 def test_one_batch_of_png_and_jpeg_of_different_odd_sizes(tmp_path):
