@@ -63,6 +63,8 @@ def _parse():
     parser.add_argument("--steps", type=int, default=800, help="of each network, in all")
     parser.add_argument("--epochs", type=int, default=4, help="of each network, in all; an even number")
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=1e-2, help="the peak, of DeconvNet")
+    parser.add_argument("--fcn-learning-rate", type=float, default=1e-3, help="the peak, of FCN")
     parser.add_argument("--count", type=int, default=100, help="proposals of an image")
     parser.add_argument("--min-side", type=float, default=12, help="of a proposal, pixels")
     parser.add_argument("--small", type=float, default=24, help="side of a small object, pixels")
@@ -122,7 +124,10 @@ def _train(train, check, boxes, arguments):
             run.start({"arguments": vars(arguments), "class_names": train.class_names}, resume=True)
             if name == "FCN-8s":
                 model = small_fcn(train, arguments.width)
-                train_semantic(model, train, check, run, epochs=epochs, resume=True, **common)
+                rate = arguments.fcn_learning_rate
+                train_semantic(
+                    model, train, check, run, epochs=epochs, learning_rate=rate, resume=True, **common
+                )
             else:
                 model = deconvnet(train.num_classes, (CROP, CROP, train.channels), width=arguments.width)
                 train_two_stage(
@@ -132,8 +137,9 @@ def _train(train, check, boxes, arguments):
                     run,
                     epochs=epochs,
                     proposals=boxes[0],
+                    learning_rate=arguments.learning_rate,
                     resume=True,
-                    **{"learning_rate": 1e-3, **common},
+                    **common,
                 )
             done.touch()
         networks[name] = keras.saving.load_model(run.model, compile=False)
