@@ -4,6 +4,7 @@ The references are computed by the caller's own backend and by NumPy, with other
 that an error in either shows.
 """
 
+import dataclasses
 import io
 import math
 
@@ -27,10 +28,12 @@ class SemanticCheck:
         model: keras.Model of the caller's backend.
         rules: pair of SizeRule, height and width.
         weights: str. How the file stores the weights.
+        signatures: names under which the client answers about each batch.
     """
 
-    def __init__(self, model, rules, weights="float32"):
+    def __init__(self, model, rules, weights="float32", signatures=("serving_default", "serving_uint8")):
         self._model, self._rules, self._weights = model, rules, weights
+        self._signatures = signatures
 
     def prepare(self, images=None):
         """See `prepare_images`."""
@@ -41,9 +44,17 @@ class SemanticCheck:
         questions, self._batches, self._singles = ask(self._model, self._rules, images)
         return questions
 
-    def compare(self, answers):
-        """See `compare`."""
-        return compare(self._model, answers, self._batches, self._singles, weights=self._weights)
+    def compare(self, answers, masks=None):
+        """See `compare`; with true masks of the images also the mean IU of both sides."""
+        singles = self._singles if "mask_0" in answers else []
+        comparison = compare(self._model, answers, self._batches, singles, self._signatures, self._weights)
+        if masks is None:
+            return comparison
+        from keras_seg.export.true_masks import mean_iou_of
+
+        served = [answers[f"{self._signatures[0]}_{i}_logits"] for i in range(len(self._batches))]
+        scores = mean_iou_of(masks, self._rules, self._batches, served)
+        return dataclasses.replace(comparison, mean_iou=scores)
 
 
 def prepare_images(model, rules, images=None):
@@ -92,7 +103,7 @@ def ask(model, rules, images):
         questions[f"batch_{i}"] = whole
         batches.append(logits[: len(members)])
         for j, own in zip(members, logits[-len(members) :], strict=True):
-            singles[j] = _unfit(own, rules, images[j].shape[:2])
+            singles[j] = unfit(own, rules, images[j].shape[:2])
     for i, image in enumerate(images):
         questions[f"bytes_{i}"] = np.frombuffer(encode_png(image), "uint8")
     return questions, batches, singles
@@ -223,7 +234,8 @@ def _fit(image, rules):
     return np.pad(image, [*padding, (0, 0)], mode="reflect") if np.any(padding) else image
 
 
-def _unfit(logits, rules, size):
+def unfit(logits, rules, size):
+    """Logits (h, w, K) of `_fit`'s image, cut and resized to the image's own size."""
     height, width = (rule.plan(side)[0] for rule, side in zip(rules, size, strict=True))
     return _resize(logits[:height, :width], size)
 

@@ -23,6 +23,7 @@ class Comparison:
         ties: int. Pixels of another class whose two best logits are within it.
         weights: str. How the file stores the weights.
         agreement: float. Mean intersection over union of the file's class maps with those of `predict`.
+        mean_iou: (float, float) or None. Mean IU against true masks, of `predict` and of the file.
     """
 
     images: int
@@ -34,6 +35,7 @@ class Comparison:
     ties: int
     weights: str = "float32"
     agreement: float = 1.0
+    mean_iou: tuple | None = None
 
     @property
     def passed(self):
@@ -47,6 +49,9 @@ class Comparison:
             classes += f" (and {self.ties} ties)"
         if self.weights != "float32":
             classes += f"; mean IU with its class maps {self.agreement:.4f} with {self.weights} weights"
+        if self.mean_iou is not None:
+            before, after = self.mean_iou
+            classes += f"; mean IU of the true masks {before:.4f} by predict, {after:.4f} by the file"
         return (
             f"{self.images} images ({sizes}): largest difference of a logit {self.largest_difference:.2g}, "
             f"allowed {self.tolerance:.2g}; {classes}"

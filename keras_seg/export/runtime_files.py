@@ -11,12 +11,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_seg.export import check
 from keras_seg.export.array_network import check_input_size
+from keras_seg.export.check import SemanticCheck
 from keras_seg.export.processes import advice_on_layers, finish, layer_modules, python_process
 from keras_seg.export.report import ExportError, ExportReport
 from keras_seg.export.sizes import SizeRule, size_rules
-from keras_seg.inference.detector import is_detector
+from keras_seg.export.true_masks import prepare_masks
 from keras_seg.utils.optional import import_optional
 from keras_seg.utils.validation import bad_argument, check_choice
 
@@ -81,7 +81,9 @@ RUNTIME_FORMATS = {
 }
 
 
-def export_runtime_file(model, path, *, format, source, classes, input_size, weights, check_images):
+def export_runtime_file(
+    model, path, *, format, source, classes, input_size, weights, check_images, check_masks
+):
     """Write `path`; the arguments are those of `keras_seg.export.export_model`, already checked.
 
     Args:
@@ -93,6 +95,7 @@ def export_runtime_file(model, path, *, format, source, classes, input_size, wei
         input_size: (height, width) or None.
         weights: str.
         check_images: list of arrays or None.
+        check_masks: list of integer arrays or None.
 
     Returns:
         ExportReport.
@@ -104,7 +107,9 @@ def export_runtime_file(model, path, *, format, source, classes, input_size, wei
     if size:
         outputs = model.compute_output_shape((1, *size, model.input_shape[-1]))[1:3]
         rules = tuple(SizeRule(fixed=s, margin=s - o) for s, o in zip(size, outputs, strict=True))
-    images = check.prepare_images(model, rules, check_images)
+    check = SemanticCheck(model, rules, weights, signatures=("file",))
+    images = check.prepare(check_images)
+    masks = prepare_masks(check_masks, images)
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keras_seg-export-")))
@@ -115,15 +120,12 @@ def export_runtime_file(model, path, *, format, source, classes, input_size, wei
         file = folder / path.name
         writer = stack.enter_context(_writer(model, source, format, size, weights, classes, file, scratch))
         client = stack.enter_context(_client(format, file, scratch))
-        questions, batches, _ = check.ask(model, rules, images)
-        arrays = {key: value for key, value in questions.items() if key.startswith("batch_")}
+        arrays = {key: value for key, value in check.ask(images).items() if key.startswith("batch_")}
         np.savez(scratch / "questions.npz", **arrays)
         described = json.loads(finish(writer, _failure(format), advice_on_layers(model)))
         finish(client, f"The {format} file was written, but its runtime could not run it", text="go\n")
         with np.load(scratch / "answers.npz") as answers:
-            comparison = check.compare(
-                model, dict(answers), batches, [], signatures=("file",), weights=weights
-            )
+            comparison = check.compare(dict(answers), masks)
         if not comparison.passed:
             raise ExportError(
                 f"The {format} file answered otherwise than `predict`: {comparison}. It was removed."
@@ -147,13 +149,6 @@ def export_runtime_file(model, path, *, format, source, classes, input_size, wei
 
 def _check(model, path, format, about, input_size, weights):
     """Refuse what the format cannot hold, with what works instead; return the fixed size or None."""
-    if is_detector(model):
-        raise bad_argument(
-            "format",
-            "'saved_model' for a detector",
-            format,
-            "Its choice of boxes uses operations that other runtimes lack or define differently.",
-        )
     if path.suffix != about.suffix:
         raise bad_argument("path", f"a name that ends in {about.suffix} for format={format!r}", str(path))
     for suffix in (*about.beside, about.suffix):

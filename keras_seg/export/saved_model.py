@@ -16,6 +16,7 @@ from keras_seg.export.processes import advice_on_layers, finish, layer_modules, 
 from keras_seg.export.report import ExportError, ExportReport
 from keras_seg.export.serving_files import write_configs, write_warmup
 from keras_seg.export.sizes import size_rules
+from keras_seg.export.true_masks import prepare_masks
 from keras_seg.inference import is_detector
 from keras_seg.utils.atomic import atomic_folder
 from keras_seg.utils.validation import bad_argument
@@ -23,7 +24,9 @@ from keras_seg.utils.validation import bad_argument
 _PLAIN_CLIENT = Path(__file__).with_name("plain_client.py")
 
 
-def export_saved_model(model, path, *, source, classes, version, weights, score_threshold, check_images):
+def export_saved_model(
+    model, path, *, source, classes, version, weights, score_threshold, check_images, check_masks
+):
     """Write `path/VERSION/`; the arguments are those of `keras_seg.export.export_model`, already checked.
 
     Args:
@@ -35,6 +38,7 @@ def export_saved_model(model, path, *, source, classes, version, weights, score_
         weights: str. How the large weights are stored.
         score_threshold: float, of a detector's map of objects.
         check_images: list of arrays or None.
+        check_masks: list of integer arrays, of a semantic model, or None.
 
     Returns:
         ExportReport.
@@ -46,6 +50,7 @@ def export_saved_model(model, path, *, source, classes, version, weights, score_
         rules = size_rules(model)
         check = SemanticCheck(model, rules, weights)
     images = check.prepare(check_images)
+    scored = {} if check_masks is None else {"masks": prepare_masks(check_masks, images)}
     version = _next_version(path) if version is None else version
     options = {"classes": classes, "weights": weights, "score_threshold": score_threshold}
     with contextlib.ExitStack() as stack:
@@ -62,7 +67,7 @@ def export_saved_model(model, path, *, source, classes, version, weights, score_
         )
         finish(client, "The SavedModel was written, but could not be loaded and run", text="go\n")
         with np.load(scratch / "answers.npz") as answers:
-            comparison = check.compare(dict(answers))
+            comparison = check.compare(dict(answers), **scored)
         if not comparison.passed:
             raise ExportError(
                 f"The SavedModel answered otherwise than `predict`: {comparison}. It was removed."

@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_seg import unet
 from keras_seg.data.image_files import decode_image
-from keras_seg.export.check import _fit, _unfit
+from keras_seg.export.check import _fit, unfit
 from keras_seg.export.encoded_images import decode
 from keras_seg.export.signatures import build_module, describe, write_classes
 from keras_seg.export.sizes import size_rules
@@ -51,7 +51,7 @@ def served(model, tmp_path):
 def expected_classes(model, image):
     rules = size_rules(model)
     logits = model.predict(_fit(image.astype("float32"), rules)[None], verbose=0)[0]
-    return _unfit(logits, rules, image.shape[:2]).argmax(-1)
+    return unfit(logits, rules, image.shape[:2]).argmax(-1)
 
 
 SAMPLES = {
