@@ -40,29 +40,24 @@ def detector_functions(model, score_threshold):
         found = forward(letterbox.canvas(image)[None])
         return _in_image({name: values[0] for name, values in found.items()}, letterbox)
 
-    def serve_bytes(image_bytes):
-        # Each loop is computed only if its result is asked for. Four images at a time in each: one is decoded
-        # while another is in the network, and memory stays bounded.
-        def each(function, elements, output):
-            return tf.map_fn(function, elements, parallel_iterations=4, fn_output_signature=output)
-
+    def find_each(image_bytes):
         with tf.init_scope():
             output = forward.get_concrete_function().structured_outputs
         output = {name: tf.TensorSpec(spec.shape[1:], spec.dtype) for name, spec in output.items()}
         output |= {"image_size": tf.TensorSpec((2,), tf.int32), "whole_boxes": output["boxes"]}
-        found = each(find, image_bytes, output)
-        places = (found["masks"], found["whole_boxes"], found["image_size"])
-        shown = tf.reduce_sum(tf.cast(found["scores"] >= score_threshold, tf.int32), axis=1)
-        shown = tf.minimum(shown, found["num_detections"])
-        return {
-            **{name: found[name] for name in ("boxes", "labels", "scores", "num_detections")},
-            "instance_bytes": each(lambda row: id_map_png(*row), (*places, shown), tf.string),
-            "mask_bytes": each(
-                lambda row: mask_pngs(*row),
-                (*places, found["num_detections"]),
-                tf.TensorSpec(output["scores"].shape, tf.string),
-            ),
-        }
+        return _each(find, image_bytes, output)
+
+    def serve_instances(image_bytes):
+        return _with_maps(find_each(image_bytes), score_threshold)
+
+    def serve_bytes(image_bytes):
+        found = find_each(image_bytes)
+        masks = _each(
+            lambda row: mask_pngs(*row),
+            (*_places(found), found["num_detections"]),
+            tf.TensorSpec(found["scores"].shape[1:], tf.string),
+        )
+        return {**_with_maps(found, score_threshold), "mask_bytes": masks}
 
     functions = {
         "serving_default": (serving_default, images),
@@ -70,8 +65,34 @@ def detector_functions(model, score_threshold):
     }
     # What PNG can hold: grey, RGB and RGBA. A model of other channels is served by arrays.
     if channels in (1, 3, 4):
-        functions["serve_bytes"] = (serve_bytes, tf.TensorSpec((None,), tf.string, name="image_bytes"))
+        encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
+        # Two, as TensorFlow computes all outputs of a signature, also those that nobody asks for.
+        functions |= {"serve_bytes": (serve_bytes, encoded), "serve_instances": (serve_instances, encoded)}
     return functions, forward
+
+
+def _each(function, elements, output):
+    """`function` of each image, four at a time: one is decoded while another is in the network, and memory
+    stays bounded."""
+    import tensorflow as tf
+
+    return tf.map_fn(function, elements, parallel_iterations=4, fn_output_signature=output)
+
+
+def _places(found):
+    """What pasting takes of each image."""
+    return found["masks"], found["whole_boxes"], found["image_size"]
+
+
+def _with_maps(found, score_threshold):
+    """The outputs that both signatures of encoded images have."""
+    import tensorflow as tf
+
+    shown = tf.reduce_sum(tf.cast(found["scores"] >= score_threshold, tf.int32), axis=1)
+    shown = tf.minimum(shown, found["num_detections"])
+    maps = _each(lambda row: id_map_png(*row), (*_places(found), shown), tf.string)
+    names = ("boxes", "labels", "scores", "num_detections")
+    return {**{name: found[name] for name in names}, "instance_bytes": maps}
 
 
 def _in_image(rows, letterbox):
