@@ -94,6 +94,45 @@ def test_a_process_without_keras_gets_what_predict_gives(exported, tmp_path):
 
 
 @pytest.mark.tf_only
+def test_saved_model_cli_runs_it(exported, tmp_path):
+    model, report, images = exported
+    np.save(tmp_path / "images.npy", images[0][None].astype("float32"))
+    # None makes an import fail.
+    run = (
+        "import sys; sys.modules['keras'] = sys.modules['keras_seg'] = None; "
+        "from tensorflow.python.tools import saved_model_cli; saved_model_cli.main()"
+    )
+    options = f"--dir {report.path} --tag_set serve --signature_def serving_default".split()
+    files = ["--inputs", f"images={tmp_path / 'images.npy'}", "--outdir", str(tmp_path)]
+    subprocess.run([sys.executable, "-c", run, "run", *options, *files], check=True, capture_output=True)
+    logits = np.load(tmp_path / "logits.npy")
+    np.testing.assert_allclose(logits, model.predict(images[0][None], verbose=0), atol=1e-3)
+
+
+@pytest.mark.tf_only
+def test_warmup_requests_are_the_questions_of_the_check(exported):
+    protos = pytest.importorskip(
+        "tensorflow_serving.apis.prediction_log_pb2", reason="needs tensorflow-serving-api"
+    )
+    import tensorflow as tf
+
+    _, report, images = exported
+    file = report.path / "assets.extra" / "tf_serving_warmup_requests"
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(file))]
+    requests = [protos.PredictionLog.FromString(record).predict_log.request for record in records]
+    served = tf.saved_model.load(str(report.path)).signatures
+    for request in requests:
+        spec = request.model_spec
+        assert spec.name == report.path.parent.name == "cells"
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        if spec.signature_name == "serve_bytes":
+            inputs = {name: tf.constant(value.numpy().tolist()) for name, value in inputs.items()}
+        outputs = served[spec.signature_name](**inputs)
+        assert all(output.shape[0] == 1 for output in outputs.values())
+    np.testing.assert_array_equal(tf.make_ndarray(requests[1].inputs["images"])[0], images[0])
+
+
+@pytest.mark.tf_only
 def test_a_file_is_exported_as_the_next_version(exported, tmp_path):
     model, report, images = exported
     model.save(tmp_path / "model.keras")
