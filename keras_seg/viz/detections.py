@@ -32,7 +32,7 @@ def detection_overlay(
         image: array (H, W), (H, W, 1) or (H, W, 3), 0..255, uint8 or float.
         detections: `keras_seg.inference.Detections` or `keras_seg.data.Objects` of that image.
         class_names: sequence of str, by label, or None for the labels' numbers. With a single class the
-            plates have scores alone.
+            plates have scores alone, and the truth has none.
         alpha: float, default 0.45. Share of the colour inside the masks, 0 to 1.
         boxes: bool, default True. Draw the boxes.
         plates: bool, default True. Write class and score.
@@ -143,10 +143,11 @@ def _texts(detections, index, class_names):
     """What a plate may say, the longest first."""
     label = int(detections.labels[index])
     name = str(label) if class_names is None else str(class_names[label])
+    told_apart = class_names is None or len(class_names) > 1
     if getattr(detections, "scores", None) is None:
-        return [name]
+        return [name] if told_apart else []
     score = f"{float(detections.scores[index]):.2f}"
-    return [score] if class_names is not None and len(class_names) == 1 else [f"{name} {score}", score]
+    return [f"{name} {score}", score] if told_apart else [score]
 
 
 def _placed(order, corners, texts, size):

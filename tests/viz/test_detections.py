@@ -94,7 +94,8 @@ def test_plates_say_class_and_score(monkeypatch):
     assert texts_drawn(monkeypatch, IMAGE, found) == ["1 0.87", "0 0.50"]
     one = detections((20, 30, 80, 90), scores=[0.87])
     assert texts_drawn(monkeypatch, IMAGE, one, ["nucleus"]) == ["0.87"]
-    assert texts_drawn(monkeypatch, IMAGE, objects((20, 30, 80, 90)), ["nucleus"]) == ["nucleus"]
+    assert texts_drawn(monkeypatch, IMAGE, objects((20, 30, 80, 90)), ["cat", "dog"]) == ["cat"]
+    assert texts_drawn(monkeypatch, IMAGE, objects((20, 30, 80, 90)), ["nucleus"]) == []
 
 
 def test_plates_of_a_hundred_cover_neither_each_other_nor_the_objects():
