@@ -108,6 +108,18 @@ def test_export(run_folder, tmp_path, capsys):
     assert "serve_bytes" in capsys.readouterr().out
 
 
+@pytest.mark.tf_only
+def test_export_of_a_file_compared_on_the_users_images(run_folder, photos, tmp_path, capsys):
+    pytest.importorskip("tf2onnx", reason="needs the extra `onnx`")
+    out = tmp_path / "tiny.onnx"
+    images = [str(photos / name) for name in ("a.png", "b.jpg", "c.tif")]
+    assert main(["export", str(run_folder), str(out), "--format", "onnx", "--images", *images]) == 0
+    assert out.is_file()
+    assert "3 images (17x23, 31x20, 12x12)" in capsys.readouterr().out
+    assert main(["export", str(run_folder), str(out), "--format", "onnx"]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
 def test_check_data(tmp_path, capsys):
     for part in ("images", "masks"):
         (tmp_path / "data" / part).mkdir(parents=True)
@@ -183,7 +195,8 @@ def test_weights_of_a_file_start_a_training(tmp_path):
 
 @pytest.mark.tf_only
 @pytest.mark.parametrize(
-    "command", ["", "train unet", "evaluate", "predict", "export", "import-weights", "check-data", "demo"]
+    "command",
+    ["", "train unet", "evaluate", "predict", "export", "serve", "import-weights", "check-data", "demo"],
 )
 def test_help_shows_examples(command, capsys):
     with pytest.raises(SystemExit) as stop:
