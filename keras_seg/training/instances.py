@@ -144,6 +144,7 @@ def train_instances(
                 steps_per_epoch=steps_per_epoch,
                 monitor=monitor,
                 patience=patience,
+                seed=seed,
             ),
             shuffle=False,  # the stream is shuffled already
             verbose=0,

@@ -1,9 +1,13 @@
 """What a run's folder learns after each epoch: the history, the best model, and the point to go on from."""
 
 import keras
+import numpy as np
 
 from keras_seg.training.progress import TrainingProgress
 from keras_seg.viz import learning_curves, save_png
+
+# The second word and the first are 32 bits, signed on PyTorch.
+_WORD = 2**31
 
 
 class BestModel(keras.callbacks.Callback):
@@ -59,7 +63,30 @@ class RunCheckpoint(keras.callbacks.Callback):
         self.run.save_model(self.model, self.run.checkpoint)
 
 
-def run_callbacks(run, first, *, epochs, steps_per_epoch, monitor, patience=None):
+class EpochSeeds(keras.callbacks.Callback):
+    """Set the model's random generators, as of dropout and of drawn samples, anew at each epoch's start.
+
+    Keras does not save their states, so that a resumed run would draw the first epoch's numbers again. Set by
+    the epoch's number, they are the same whether the run was stopped or not. On PyTorch, dropout without a
+    seed of its own draws from PyTorch's generator, which is left alone.
+
+    Args:
+        seed: int.
+    """
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        states = [v for v in self.model.variables if v.name == "seed_generator_state"]
+        for number, state in enumerate(states):
+            # A generator counts its second word up by one for each draw.
+            words = (self.seed * 7919 + number) % _WORD, (epoch << 20) % _WORD
+            state.assign(np.array(words, state.dtype))
+
+
+def run_callbacks(run, first, *, epochs, steps_per_epoch, monitor, patience=None, seed=0):
     """The callbacks of a training into a run folder, in the order in which they need one another.
 
     Args:
@@ -69,8 +96,10 @@ def run_callbacks(run, first, *, epochs, steps_per_epoch, monitor, patience=None
         steps_per_epoch: int.
         monitor: str. The log that marks the best model, see `BestModel`.
         patience: int or None. Epochs without a new best after which training stops.
+        seed: int, see `EpochSeeds`.
     """
     callbacks = [
+        EpochSeeds(seed),
         *first,
         keras.callbacks.TensorBoard(run.tensorboard, write_graph=False),
         BestModel(run, monitor),

@@ -128,6 +128,7 @@ def train_semantic(
                 steps_per_epoch=steps_per_epoch,
                 monitor=monitor,
                 patience=patience,
+                seed=seed,
             ),
             shuffle=False,  # the stream is shuffled already
             verbose=0,
