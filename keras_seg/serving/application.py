@@ -151,31 +151,35 @@ class _Server:
         reserved = expected if plain else limits.body_bytes
         if self._body_bytes + reserved > max(limits.body_bytes_in_flight, limits.body_bytes):
             raise unavailable("The server is reading as much as it can hold. Try again later.")
+        # Until the answer: what waits for the model holds the memory of its images.
         self._body_bytes += reserved
         try:
-            try:
-                body = await asyncio.wait_for(request.read(), limits.read_seconds)
-            except asyncio.TimeoutError as error:
-                raise RequestError(408, f"The body did not arrive within {limits.read_seconds} s.") from error
-            except self._web.RequestPayloadError as error:
-                # Compressed and broken, or cut off. There is no more to come: else aiohttp would read on.
-                request.content.feed_eof()
-                raise invalid(f"The body cannot be read: {error}") from error
+            body = await self._read(request)
             loop = asyncio.get_running_loop()
             read = loop.run_in_executor(self._codec, _read_inputs, body, version, limits)
             signature, layout, inputs, pixels = await read
             del body
-        finally:
-            self._body_bytes -= reserved
-        try:
             answer = self._batchers[name].submit(signature, inputs, pixels)
             outputs = await asyncio.wait_for(answer, limits.answer_seconds)
         except asyncio.TimeoutError as error:
             raise RequestError(504, f"No answer within {limits.answer_seconds} s.") from error
+        finally:
+            self._body_bytes -= reserved
         written = await loop.run_in_executor(
             self._codec, write_tensors, outputs, layout, limits.response_values
         )
         return self._web.Response(body=written, content_type="application/json")
+
+    async def _read(self, request):
+        seconds = self._limits.read_seconds
+        try:
+            return await asyncio.wait_for(request.read(), seconds)
+        except asyncio.TimeoutError as error:
+            raise RequestError(408, f"The body did not arrive within {seconds} s.") from error
+        except self._web.RequestPayloadError as error:
+            # Compressed and broken, or cut off. There is no more to come: else aiohttp would read on.
+            request.content.feed_eof()
+            raise invalid(f"The body cannot be read: {error}") from error
 
     def _servable(self, name, message):
         if name not in self._servables:

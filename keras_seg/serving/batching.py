@@ -124,18 +124,26 @@ class MicroBatcher:
     def _run(self, batch, loop):
         """In the model's thread: answer every request of `batch`, alone those that fail together."""
         started = time.perf_counter()
-        try:
-            answers = _run_together(batch)
-        except RequestError as error:
-            answers = [error] if len(batch) == 1 else [_run_alone(item) for item in batch]
-        except Exception as error:  # whatever TensorFlow raises is answered; the server goes on
-            answers = [RequestError(500, f"The model failed: {error}")] * len(batch)
+        answers = _answer(batch)
+        if isinstance(answers[0], Exception) and len(batch) > 1:
+            # One may have spoilt it for the others.
+            answers = [_answer([item])[0] for item in batch]
         self._metrics.batch_seconds.labels(self._name).observe(time.perf_counter() - started)
         self._metrics.batch_images.labels(self._name).observe(sum(item.images for item in batch))
         loop.call_soon_threadsafe(_settle_all, batch, answers)
 
     def _count(self):
         self._metrics.waiting.labels(self._name).set(sum(item.images for item in self._queue))
+
+
+def _answer(batch):
+    """Outputs for each request of `batch`, or for each the error; whatever is raised, the server goes on."""
+    try:
+        return _run_together(batch)
+    except RequestError as error:
+        return [error] * len(batch)
+    except Exception as error:
+        return [RequestError(500, f"The model failed: {str(error)[:500]}")] * len(batch)
 
 
 def _run_together(batch):
@@ -152,13 +160,6 @@ def _run_together(batch):
         {name: array[end - item.images : end] for name, array in outputs.items()}
         for item, end in zip(batch, ends, strict=True)
     ]
-
-
-def _run_alone(item):
-    try:
-        return item.signature.run(item.inputs)
-    except RequestError as error:
-        return error
 
 
 def _settle_all(batch, answers):

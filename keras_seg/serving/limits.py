@@ -13,7 +13,7 @@ class Limits:
 
     Attributes:
         body_bytes: int. Largest body of a request, bytes, after decompression; beyond it 413.
-        body_bytes_in_flight: int. Of all requests that are being read or parsed; beyond it 503.
+        body_bytes_in_flight: int. Of all requests from their first byte to the model's answer; beyond it 503.
         image_pixels: int. Largest image, height times width, as its header says; beyond it 400, before
             anything is decoded. The network's memory grows with it.
         batch_images: int. Most images of one request, and of the requests that are run together.
@@ -30,7 +30,7 @@ class Limits:
     batch_images: int = 8
     batch_pixels: int = 1 << 23
     waiting_images: int = 64
-    response_values: int = 20_000_000
+    response_values: int = 8_000_000
     read_seconds: float = 30.0
     answer_seconds: float = 60.0
 

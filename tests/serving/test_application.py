@@ -163,6 +163,19 @@ def test_a_bad_image_fails_alone(toy, monkeypatch):
     assert statuses == [200, 200, 400, 200]
 
 
+def test_a_model_that_fails_is_a_500_and_the_server_goes_on(toy, monkeypatch):
+    run, body = Signature.run, bytes_request(encoded(drawn(6, 6)))
+
+    def fail(signature, inputs):
+        raise MemoryError("no memory for that")
+
+    with running({"toy": toy}) as port:
+        monkeypatch.setattr(Signature, "run", fail)
+        assert ask(port, PREDICT, body) == (500, {"error": "The model failed: no memory for that"})
+        monkeypatch.setattr(Signature, "run", run)
+        assert ask(port, PREDICT, body)[0] == 200
+
+
 def test_more_than_can_wait_is_refused_and_what_waits_is_answered(toy, monkeypatch):
     body = bytes_request(encoded(drawn(6, 6)))
     limits = Limits(waiting_images=3, batch_images=2)
