@@ -1,7 +1,7 @@
 """The five losses of Mask R-CNN, each a mean or a sum over what was sampled, and 0 where nothing was.
 
 Letters: N images, S samples of an image, F of them that may be positive. Labels are 1 object, 0 background,
--1 not used. All in float32.
+-1 not used. All is computed in float32, whatever comes.
 """
 
 from keras import ops
@@ -41,6 +41,7 @@ def box_regression_loss(deltas, targets, labels):
     Returns:
         float32 scalar.
     """
+    deltas, targets = ops.cast(deltas, "float32"), ops.cast(targets, "float32")
     positive = ops.cast(labels == 1, "float32")[..., None]
     # Masked before the distance: a target of a padding row may be anything.
     distance = ops.abs(deltas - targets) * positive
@@ -60,7 +61,7 @@ def classification_loss(logits, classes, labels):
         float32 scalar.
     """
     used = ops.cast(labels >= 0, "float32")
-    log_probs = ops.log_softmax(logits, axis=-1)
+    log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
     chosen = ops.take_along_axis(log_probs, classes[..., None], axis=-1)[..., 0]
     return -ops.sum(chosen * used) / _at_least_one(used)
 
@@ -85,8 +86,9 @@ def mask_loss(logits, targets, labels):
 
 
 def _cross_entropy(logits, truth):
-    """Binary cross-entropy of logits, in the form that cannot overflow."""
-    return ops.relu(logits) - logits * truth + ops.log1p(ops.exp(-ops.abs(logits)))
+    """Binary cross-entropy of logits, in the form that cannot overflow; its slope is right at 0 too."""
+    logits, truth = ops.cast(logits, "float32"), ops.cast(truth, "float32")
+    return ops.softplus(logits) - logits * truth
 
 
 def _at_least_one(weights):

@@ -48,7 +48,7 @@ def anchor_targets(
     )
     rows, labels = sample_balanced(labels, num_samples, positive_fraction, seed)
     drawn = ops.take(ops.convert_to_tensor(anchors), rows, axis=0)
-    objects = _rows_of(gt_boxes, ops.take_along_axis(matches, rows, axis=1))
+    objects = _rows_of(_with_padding(gt_boxes), ops.take_along_axis(matches, rows, axis=1))
     return rows, labels, encode_boxes(objects, drawn)
 
 
@@ -94,13 +94,14 @@ def sample_proposals(
     rows, labels = sample_balanced(labels, num_samples, positive_fraction, seed)
     boxes = _rows_of(boxes, rows)
     matches = ops.take_along_axis(matches, rows, axis=1)
-    classes = ops.take_along_axis(ops.cast(gt_labels, "int32"), matches, axis=1) + 1
+    gt_labels = _with_padding(ops.cast(gt_labels, "int32"), -1)
+    classes = ops.take_along_axis(gt_labels, matches, axis=1) + 1
     return {
         "boxes": boxes,
         "matches": matches,
         "labels": labels,
         "classes": ops.where(labels == 1, classes, 0),
-        "deltas": encode_boxes(_rows_of(gt_boxes, matches), boxes, BOX_WEIGHTS),
+        "deltas": encode_boxes(_rows_of(_with_padding(gt_boxes), matches), boxes, BOX_WEIGHTS),
     }
 
 
@@ -120,11 +121,19 @@ def mask_targets(gt_masks, gt_boxes, boxes, matches, mask_size, image_size):
     Returns:
         float32 (N, F, height, width), 0 or 1: whether the object covers half of the bin or more.
     """
-    spans = None if tuple(gt_masks.shape[2:]) == tuple(image_size) else gt_boxes
     if "float" not in str(gt_masks.dtype):
         gt_masks = ops.not_equal(gt_masks, 0)
+    if gt_masks.shape[1] is None:
+        gt_masks, gt_boxes = _with_padding(gt_masks, False), _with_padding(gt_boxes)
+    spans = None if tuple(gt_masks.shape[2:]) == tuple(image_size) else gt_boxes
     shares = crop_masks(gt_masks, boxes, matches, mask_size, spans)
     return ops.cast(shares >= 0.5, "float32")
+
+
+def _with_padding(ground_truth, value=0):
+    """One row more: row 0 is asked for also where no image of a batch has an object, and G may be 0."""
+    widths = [[0, 0], [0, 1], *[[0, 0]] * (len(ground_truth.shape) - 2)]
+    return ops.pad(ground_truth, widths, constant_values=value)
 
 
 def _rows_of(values, rows):

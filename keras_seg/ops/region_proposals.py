@@ -65,7 +65,7 @@ def select_proposals(
 
 def _best_of_level(logits, deltas, anchors, image_size, pre_nms):
     """Boxes (N, k, 4) and logits (N, k) of the level's best anchors."""
-    logits, deltas = ops.stop_gradient(logits), ops.stop_gradient(deltas)
+    logits, deltas = (ops.stop_gradient(ops.convert_to_tensor(values)) for values in (logits, deltas))
     scores, rows = ops.top_k(logits, min(pre_nms, logits.shape[1]))
     deltas = ops.take_along_axis(deltas, rows[..., None], axis=1)
     anchors = ops.take(ops.convert_to_tensor(anchors), rows, axis=0)
