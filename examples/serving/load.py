@@ -24,6 +24,7 @@ class Load:
     """Sends one request again and again and counts.
 
     Attributes:
+        in_time: int. Answers of 200 that came while the load lasted, not after it.
         seconds: list of float. Latencies of what was answered with 200.
         refused: list of float. Latencies of 503.
         codes: counter of HTTP status, or name of the client's error.
@@ -35,6 +36,7 @@ class Load:
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._first = None
         self.seconds, self.refused, self.codes, self.wrong = [], [], collections.Counter(), 0
+        self.in_time, self._until = 0, float("inf")
 
     async def ask(self, session):
         started = time.perf_counter()
@@ -51,6 +53,7 @@ class Load:
         took = time.perf_counter() - started
         if status == 200:
             self.seconds.append(took)
+            self.in_time += time.perf_counter() <= self._until
             self._first = self._first or content
             self.wrong += content != self._first
         elif status == 503:
@@ -58,10 +61,10 @@ class Load:
 
     async def closed(self, session, concurrency, seconds):
         """`concurrency` clients, each with one request at a time."""
-        until = time.perf_counter() + seconds
+        self._until = time.perf_counter() + seconds
 
         async def client():
-            while time.perf_counter() < until:
+            while time.perf_counter() < self._until:
                 await self.ask(session)
 
         await asyncio.gather(*(client() for _ in range(concurrency)))
@@ -69,6 +72,7 @@ class Load:
     async def open(self, session, rate, seconds):
         """`rate` requests per second, whatever happens to them."""
         started, tasks = time.perf_counter(), set()
+        self._until = started + seconds
         for number in range(int(rate * seconds)):
             await asyncio.sleep(max(started + number / rate - time.perf_counter(), 0))
             task = asyncio.create_task(self.ask(session))
@@ -84,15 +88,14 @@ async def run(arguments):
     load = Load(arguments.url, body, arguments.timeout)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
-        started = time.perf_counter()
         if arguments.rate:
             await load.open(session, arguments.rate, arguments.seconds)
         else:
             await load.closed(session, arguments.concurrency, arguments.seconds)
-        return summarize(load, time.perf_counter() - started, arguments.images)
+        return summarize(load, arguments.seconds, arguments.images)
 
 
-def summarize(load, elapsed, images):
+def summarize(load, seconds, images):
     ordered, refused = sorted(load.seconds), sorted(load.refused)
 
     def quantile(values, share):
@@ -101,8 +104,8 @@ def summarize(load, elapsed, images):
     return {
         "requests": sum(load.codes.values()),
         "codes": {str(code): count for code, count in sorted(load.codes.items(), key=str)},
-        "answered_per_second": len(ordered) / elapsed,
-        "images_per_second": images * len(ordered) / elapsed,
+        "answered_per_second": load.in_time / seconds,
+        "images_per_second": images * load.in_time / seconds,
         "p50": quantile(ordered, 0.5),
         "p99": quantile(ordered, 0.99),
         "refused_p99": quantile(refused, 0.99),
