@@ -28,7 +28,7 @@ arguments = parser.parse_args()
 train, held_out = open_source(arguments.data), open_source(arguments.val)
 keras.config.set_dtype_policy("mixed_bfloat16")
 keras.utils.set_random_seed(0)
-common = {"steps_per_epoch": arguments.steps_per_epoch, "learning_rate": 1e-3, "augment": "light"}
+common = {"steps_per_epoch": arguments.steps_per_epoch, "augment": "light"}
 config = {
     "class_names": train.class_names,
     "colors": train.colors.tolist(),

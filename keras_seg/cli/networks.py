@@ -18,6 +18,7 @@ class Network:
         examples: tuple of str.
         crop: (height, width) in pixels, or None. The size that the network is built for and trained on where
             the user names none; None for one that takes any.
+        learning_rate: float. The peak where the user names none.
         finds_objects: bool. True where the network is trained on objects, not on masks of classes.
     """
 
@@ -29,6 +30,7 @@ class Network:
     builder_options: tuple
     examples: tuple
     crop: tuple | None = None
+    learning_rate: float = 1e-3
 
     def build(self, data, options, **changes):
         """The network for a data source.
@@ -192,5 +194,6 @@ NETWORKS = (
             "keras-seg evaluate runs/mine --data voc:VOC2012,set=val --proposals selective_search --crf",
         ),
         crop=(224, 224),
+        learning_rate=1e-2,
     ),
 )

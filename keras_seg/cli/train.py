@@ -35,7 +35,7 @@ def add_parser(commands):
             subparser.set_defaults(**_DETECTOR_DEFAULTS)
         else:
             _add_mask_options(data, training)
-            subparser.set_defaults(crop=network.crop)
+            subparser.set_defaults(crop=network.crop, learning_rate=network.learning_rate)
         _add_run_options(subparser.add_argument_group("run folder"))
 
 

@@ -33,7 +33,7 @@ def train_two_stage(
     crop_size=(224, 224),
     proposals=propose,
     val_proposals=None,
-    learning_rate=1e-3,
+    learning_rate=0.01,
     batch_size=8,
     statistics_steps=100,
     resume=False,
@@ -45,7 +45,7 @@ def train_two_stage(
     Stage 2 sees proposals that overlap an object's box with an IoU of at least 0.5, with all labels. Crops
     are 250 pixels wide, of which a random window of `crop_size` is taken, mirrored half of the time; those of
     rare classes are repeated. Reference: Noh, Hong, Han 2015, section 4.2. The released code trains with
-    `optimizer="sgd"`, `learning_rate=0.01` and `weight_decay=5e-4`.
+    `optimizer="sgd"` and `weight_decay=5e-4` at this rate.
 
     Args:
         model: keras.Model to logits (N, H, W, K), not compiled.
@@ -59,7 +59,8 @@ def train_two_stage(
             for a resumed run; or a dict from the ids of the images to boxes.
         val_proposals: likewise, of `val_data`; None where `proposals` are of both. Two data sets whose images
             have the same ids need two dicts.
-        learning_rate: float. The peak of each stage.
+        learning_rate: float. The peak of each stage. At a tenth of the default, the scores of a training of
+            some hundred steps stay too small to tell classes apart, see docs/results.md.
         batch_size: int, crops.
         statistics_steps: int. Training batches for the batch statistics; 0 leaves the moving averages.
         resume: bool. Go on with the stage that was stopped.

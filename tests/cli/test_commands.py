@@ -225,12 +225,13 @@ def test_deconvnet_in_two_stages_by_proposals(tmp_path, photos, capsys):
     run = tmp_path / "run"
     train = (
         f"train deconvnet --two-stage --data {data} --val {val} --width 0.002 --proposals {boxes} "
-        f"--val-proposals {val_boxes} --stage-epochs 1 1 --steps-per-epoch 1 --batch-size 2 "
+        f"--val-proposals {val_boxes} --stage-epochs 0 1 --steps-per-epoch 1 --batch-size 2 "
         f"--statistics-steps 2 --out {run}"
     )
     assert main(train.split()) == 0
     assert str(run / "proposals" / "pictures") in capsys.readouterr().out
-    assert RunFolder(run).read_config()["options"]["crop"] == [224, 224]
+    options = RunFolder(run).read_config()["options"]
+    assert (options["crop"], options["learning_rate"]) == ([224, 224], 0.01)
     scores = tmp_path / "scores.json"
     evaluate = f"evaluate {run} --data {val} --proposals {val_boxes} --crf --json {scores}"
     assert main(evaluate.split()) == 0
