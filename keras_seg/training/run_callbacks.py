@@ -105,7 +105,7 @@ def run_callbacks(run, first, *, epochs, steps_per_epoch, monitor, patience=None
         BestModel(run, monitor),
         # It says that the epoch is over: what comes after it is not lost by a kill.
         RunCheckpoint(run),
-        TrainingProgress(epochs, steps_per_epoch, ("loss", "val_loss", monitor)),
+        TrainingProgress(epochs, steps_per_epoch, tuple(dict.fromkeys(("loss", "val_loss", monitor)))),
     ]
     if patience:
         mode = "min" if monitor.endswith("loss") else "max"
