@@ -1,5 +1,7 @@
 """Feature pyramid: fine maps that know what the coarse ones saw."""
 
+import re
+
 import keras
 from keras import layers, ops
 
@@ -33,7 +35,7 @@ class FeaturePyramid(layers.Layer):
         dict of the same levels, and one more with `extra_level`, each (N, H_k, W_k, filters).
 
     Raises:
-        ValueError: no map, or levels with a gap.
+        ValueError: no map, names that are no levels, levels with a gap, or sizes that do not halve.
 
     Example:
         >>> maps = {"P4": np.ones((1, 16, 16, 8)), "P5": np.ones((1, 8, 8, 16))}
@@ -60,6 +62,7 @@ class FeaturePyramid(layers.Layer):
 
     def build(self, input_shape):
         levels = _ordered(input_shape)
+        _check_sizes([tuple(input_shape[level]) for level in levels])
         self._inner, self._output = {}, {}
         for level in levels:
             shape = tuple(input_shape[level])
@@ -139,11 +142,23 @@ def _doubled(coarse, fine):
 
 def _ordered(maps):
     """The names of consecutive levels, finest first."""
+    expected = "a dict of consecutive levels, P2 to P5 for instance"
+    if not isinstance(maps, dict) or not all(re.fullmatch(r"P\d+", str(level)) for level in maps):
+        raise bad_argument("maps", expected, sorted(maps) if isinstance(maps, dict) else type(maps).__name__)
     levels = sorted(maps, key=lambda level: int(level[1:]))
     numbers = [int(level[1:]) for level in levels]
     if not levels or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        raise bad_argument("maps", "a dict of consecutive levels, P2 to P5 for instance", sorted(maps))
+        raise bad_argument("maps", expected, levels)
     return levels
+
+
+def _check_sizes(shapes):
+    for fine, coarse in zip(shapes, shapes[1:], strict=False):
+        for side, half in zip(fine[1:3], coarse[1:3], strict=True):
+            if None not in (side, half) and half != -(-side // 2):
+                raise bad_argument(
+                    "maps", "of sizes that halve, rounded up", [shape[1:3] for shape in shapes]
+                )
 
 
 def _above(level):

@@ -292,6 +292,10 @@ class MaskRCNN(keras.Model):
         for name, value in truth.items():
             if len(value.shape) != ranks[name]:
                 raise bad_argument(f'y["{name}"].shape', f"{ranks[name]} axes, as in {expected}", value.shape)
+        if None in truth["masks"].shape[2:]:
+            # By its size a mask is known to be of the image or of its box.
+            fix = "Set it in the dataset: `tf.ensure_shape(masks, (None, None, 56, 56))`."
+            raise bad_argument('y["masks"].shape', "of known height and width", truth["masks"].shape, fix)
         truth["boxes"] = ops.cast(truth["boxes"], "float32")
         truth["labels"] = ops.cast(truth["labels"], "int32")
         if "crowd" in truth:

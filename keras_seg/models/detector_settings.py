@@ -3,6 +3,7 @@
 import dataclasses
 
 from keras_seg.ops.anchors import anchor_boxes
+from keras_seg.ops.roi_alignment import check_sampling_ratio
 from keras_seg.utils.validation import bad_argument, check_choice, check_integer, check_number
 
 
@@ -70,13 +71,15 @@ class DetectorSettings:
         for name in ("pre_nms", "max_proposals"):
             for value in getattr(self, name):
                 check_integer(name, value)
-        for value in (*self.anchor_sizes, *self.anchor_ratios):
-            check_number("anchor_sizes and anchor_ratios", value, 1e-6)
+        for name in ("anchor_sizes", "anchor_ratios"):
+            for value in getattr(self, name):
+                check_number(name, value, 1e-6)
         for name in ("rpn_samples", "roi_samples", "max_detections"):
             check_integer(name, getattr(self, name))
         check_integer("seed", self.seed, 0)
-        for value in self.rpn_thresholds:
-            check_number("rpn_thresholds", value, 0, 1)
+        low, high = (check_number("rpn_thresholds", value, 0, 1) for value in self.rpn_thresholds)
+        if low > high:
+            raise bad_argument("rpn_thresholds", "a pair (low, high), low first", self.rpn_thresholds)
         for name in (
             "rpn_positive_fraction", "rpn_nms_threshold", "roi_threshold", "roi_positive_fraction",
             "score_threshold", "nms_threshold",
@@ -84,6 +87,7 @@ class DetectorSettings:
             check_number(name, getattr(self, name), 0, 1)
         check_number("canonical_size", self.canonical_size, 1)
         check_choice("roi_layer", self.roi_layer, ("align", "pool"))
+        check_sampling_ratio(self.sampling_ratio)
 
     def as_dict(self):
         """Plain values, as `DetectorSettings(**values)` takes them."""

@@ -105,6 +105,10 @@ def mask_rcnn(
         (1, 100, 28, 28)
     """
     _check_arguments(num_classes, input_shape, normalization, neck_normalization, head_normalization)
+    check_integer("rpn_convolutions", rpn_convolutions, 0)
+    check_integer("pyramid_filters", pyramid_filters)
+    check_integer("head_units", head_units)
+    check_integer("mask_filters", mask_filters)
     imagenet = "imagenet" if weights == "imagenet" else None
     c4 = _C4.fullmatch(backbone) if isinstance(backbone, str) else None
     if c4:
@@ -112,7 +116,7 @@ def mask_rcnn(
     settings = _settings(settings)
     if c4:
         features = single_features(c4[1], tuple(input_shape), imagenet, normalization, include_rescaling)
-        channels = features.output_shape["P4"][-1]
+        channels = features.output["P4"].shape[-1]
         stage = shared_stage(c4[1], channels, normalization)
         head_channels = stage.output_shape[-1]
         trunk = averaged_trunk(head_channels)

@@ -41,7 +41,7 @@ def pyramid_features(backbone, input_shape, weights, normalization, filters, nec
     if levels != list(_LEVELS[: len(levels)]) or not levels:
         found = ", ".join(sorted(encoder.model.output))
         raise bad_argument(
-            "backbone", "a network with maps of stride 4, 8, ...", backbone, f"It has {found}."
+            "backbone", "a network with maps of stride 4, 8, ...", encoder.model.name, f"It has {found}."
         )
     images = keras.Input(input_shape, name="images")
     maps = encoder.model(encoder.preprocess(images) if rescale else images)
@@ -154,6 +154,13 @@ def _encoder(backbone, input_shape, weights, normalization):
             "normalization", '"batch" or "frozen_batch" with a backbone other than a ResNet', normalization
         )
     encoder = select_backbone(backbone, input_shape, weights)
+    if not encoder.halves:
+        raise bad_argument(
+            "backbone",
+            "a network whose maps have ceil(size / 2), ceil(size / 4), ... pixels a side",
+            backbone if isinstance(backbone, str) else backbone.name,
+            "Networks that pad no convolution move their maps against the image.",
+        )
     _freeze(encoder.model, normalization)
     return encoder
 
