@@ -140,6 +140,7 @@ def last_stage(name, input_shape, normalization="batch"):
         keras.Model: (B, h, w, C) to (B, h, w, 2048), 512 channels for ResNet18 and 34.
     """
     block, repeats = _SPECS[check_choice("name", name, tuple(_SPECS))]
+    check_choice("normalization", normalization, ("batch", "group"))
     features = keras.Input(tuple(input_shape), name="features")
     x = _stage(features, block, 4, repeats[3], 1, 1, 1, normalization)
     return keras.Model(features, x, name="layer4")

@@ -29,6 +29,7 @@ class Architecture:
             `template` makes of the match, as in "layer1.0.conv1". The first that matches counts.
         first: str. Path of the module that sees the image.
         last: str. Path of the module that makes the scores.
+        by_class: str. Pattern of other modules with outputs for each class, which do not serve other classes.
         head: str. Pattern of the modules that a network with this one as its encoder may lack.
         extras: tuple of (pattern, str). Tensors that have no place here, and why.
         old_names: tuple of (pattern, template). Tensors of files that older versions wrote, and their names
@@ -41,6 +42,7 @@ class Architecture:
     first: str
     last: str
     head: str
+    by_class: str = ""
     extras: tuple = ()
     old_names: tuple = ()
 
@@ -62,6 +64,10 @@ class Architecture:
             if match:
                 return match.expand(template)
         return None
+
+    def is_by_class(self, path):
+        """Whether the module of this path is for the checkpoint's own classes."""
+        return path == self.last or re.fullmatch(self.by_class, path) is not None
 
     def is_head(self, path):
         """Whether the module of this path is one that an encoder may lack."""
@@ -235,6 +241,7 @@ _MASKRCNN = Architecture(
     first="backbone.body.conv1",
     last="roi_heads.box_predictor.cls_score",
     head=r"(backbone\.fpn|rpn|roi_heads)\..*",
+    by_class=r"roi_heads\.(box_predictor\.bbox_pred|mask_predictor\.mask_fcn_logits)",
     # The published file is from before convolutions could have a normalization.
     old_names=(
         (r"(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)", r"\1.0.\2"),

@@ -39,8 +39,8 @@ def match(model, architecture, tensors, encoder=False):
         architecture: Architecture, of the checkpoint.
         tensors: dict of str to array or tensor.
         encoder: bool. False: the model is the network, and every layer and every tensor must have its
-            counterpart. True: the network is in the model as its encoder; other layers, the network's last
-            layer and the tensors of its head are left out.
+            counterpart. True: the network is in the model as its encoder; other layers, the layers of the
+            checkpoint's own classes and the tensors of its head are left out.
 
     Returns:
         Match.
@@ -54,7 +54,10 @@ def match(model, architecture, tensors, encoder=False):
     }
     paths = {name: architecture.path_of(name) for name in layers}
     if encoder:
-        paths = {name: None if path == architecture.last else path for name, path in paths.items()}
+        paths = {
+            name: None if path is None or architecture.is_by_class(path) else path
+            for name, path in paths.items()
+        }
     slots = [
         _for_channels(slot, architecture, tensors)
         for name, path in paths.items()
@@ -122,7 +125,7 @@ def _left_over(architecture, tensors, slots, encoder):
 
 def _reason_of_head(architecture, name):
     path = name.rpartition(".")[0]
-    if path == architecture.last:
+    if architecture.is_by_class(path):
         return _SCORES
     return _NO_LAYER if architecture.is_head(path) else None
 

@@ -88,9 +88,11 @@ def from_torchvision(
 def load_encoder(model, name, state_dict_or_path, *, transform_input=None):
     """Load a checkpoint of torchvision into the encoder of a model that was built with that network.
 
-    Layers are found by their names, also in models inside the model. All but the network's last layer are
-    loaded: the convolutions, batch normalizations and, where the model has them (`fcn` on "vgg16" and
-    "alexnet"), fc6 and fc7. All other layers of the model keep their weights. Nothing is changed on an error.
+    Layers are found by their names, also in models inside the model. All but those of the checkpoint's own
+    classes are loaded: the convolutions, batch normalizations and, where the model has them (`fcn` on "vgg16"
+    and "alexnet"), fc6 and fc7; of a detector, for a `mask_rcnn` of other classes, the pyramid, the region
+    proposal network and the heads up to their last layers as well. All other layers of the model keep their
+    weights. Nothing is changed on an error.
 
     Args:
         model: keras.Model, such as `unet(11, backbone="resnet50")`. Changed in place.
@@ -119,6 +121,8 @@ def load_encoder(model, name, state_dict_or_path, *, transform_input=None):
     found = match(model, network, tensors, encoder=True)
     if transform_input:
         fold_transform(tensors, as_array)
+    if network.task == "detector" and is_published(name, state_dict_or_path):
+        notes += _without_epsilon(model)
     return _load(name, state_dict_or_path, found, tensors, notes)
 
 
@@ -151,11 +155,12 @@ def _num_classes(name, network, tensors):
 
 
 def _without_epsilon(model):
-    """Set the epsilon of the backbone's normalization to 0, with which torchvision's file was trained."""
+    """Set the epsilon of frozen normalization to 0, with which torchvision's file was trained."""
     for layer in layers_by_name(model).values():
-        if isinstance(layer, keras.layers.BatchNormalization):
+        # Not where it is trained: a channel that is 0 all over a batch would be divided by 0.
+        if isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable:
             layer.epsilon = 0.0
-    return ("the epsilon of batch normalization is 0, as torchvision sets it for this file",)
+    return ("the epsilon of frozen batch normalization is 0, as torchvision sets it for this file",)
 
 
 def _check_channels(model, network, tensors):

@@ -5,7 +5,7 @@ import pytest
 from keras_seg import backbones
 from keras_seg.backbones import pyramid, resnet18, resnet50
 from keras_seg.backbones.explicit_padding import averaged_scores
-from keras_seg.backbones.resnet import classifier_features, preprocessing
+from keras_seg.backbones.resnet import classifier_features, last_stage, preprocessing
 from keras_seg.backbones.taps import halves_exactly
 from tests.backbones.dense_classifier import assert_trunk_sees_the_surroundings_only
 from tests.backbones.torchvision_golden import assert_golden
@@ -87,6 +87,32 @@ def test_trunk_sees_the_surroundings_only():
     assert_trunk_sees_the_surroundings_only(resnet18(), side=448, unit=7)
 
 
+@pytest.mark.tf_only
+@pytest.mark.parametrize("builder", [resnet18, resnet50])
+def test_group_normalization_stands_in_every_place_of_batch_normalization(builder):
+    batch, group = builder(), builder(normalization="group")
+    places = [layer.name for layer in batch.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    found = [layer.name for layer in group.layers if isinstance(layer, keras.layers.GroupNormalization)]
+    assert found == places
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in group.layers)
+    assert all(group.get_layer(name).groups == 32 for name in found)
+    assert list(pyramid(group).output) == list(pyramid(batch).output)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_the_last_stage_alone(name):
+    """On a map of one pixel its stride makes no difference, so it computes what it does in the network."""
+    maps = pyramid(getattr(backbones, name)((16, 16, 3)))
+    images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype("float32")
+    found = {level: keras.ops.convert_to_numpy(x) for level, x in maps(images).items()}
+    stage = last_stage(name, found["P4"].shape[1:])
+    for layer in stage.layers:
+        layer.set_weights(maps.get_layer(layer.name).get_weights() if layer.weights else [])
+    received = keras.ops.convert_to_numpy(stage(found["P4"]))
+    np.testing.assert_allclose(received, found["P5"], rtol=1e-4, atol=1e-4 * found["P5"].max())
+    assert last_stage(name, (7, 7, 8)).output_shape == (None, 7, 7, found["P5"].shape[-1])
+
+
 def test_scores_are_float32_under_every_policy():
     keras.config.set_dtype_policy("mixed_bfloat16")
     features = keras.layers.ReLU()(keras.Input((None, None, 4)))
@@ -103,3 +129,9 @@ def test_errors():
         resnet18(output_stride=4)
     with pytest.raises(TypeError, match=r"`num_classes` must be an integer of at least 1"):
         resnet18(include_top=True, num_classes=None)
+    with pytest.raises(ValueError, match="`normalization` must be one of 'batch', 'group'"):
+        resnet18(normalization="layer")
+    with pytest.raises(ValueError, match="`name` must be one of 'resnet18', 'resnet34'.*'vgg16'"):
+        last_stage("vgg16", (7, 7, 8))
+    with pytest.raises(ValueError, match="`normalization` must be one of 'batch', 'group'"):
+        last_stage("resnet18", (7, 7, 8), "layer")

@@ -4,25 +4,15 @@ import keras
 import numpy as np
 import pytest
 
-from keras_seg import mask_rcnn, unet
+from keras_seg import unet
 from keras_seg.inference import RegionProposals, predict_proposals
+from tests.models.tiny_detector import tiny
 
 
 @pytest.fixture(scope="module")
 def finder():
     keras.utils.set_random_seed(0)
-    detector = mask_rcnn(
-        2,
-        (64, 64, 3),
-        backbone="resnet18_fpn",
-        pyramid_filters=16,
-        head_units=16,
-        mask_filters=8,
-        anchor_sizes=(8, 16, 24, 32, 64),
-        pre_nms=(40, 40),
-        max_proposals=(40, 40),
-    )
-    return RegionProposals(detector)
+    return RegionProposals(tiny(2))
 
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 80, 3)).astype("uint8")

@@ -1,12 +1,17 @@
-"""Detectors with imported weights give torchvision's maps, proposals, boxes and masks, on every backend."""
+"""Detectors with torchvision's weights: its maps, boxes and masks on every backend, and its files."""
+
+import json
 
 import keras
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from keras_seg.weights import from_torchvision
-from tests.weights.golden import require
+from keras_seg import mask_rcnn
+from keras_seg.models.weights import layers_by_name
+from keras_seg.weights import from_torchvision, load_encoder, published_files
+from keras_seg.weights.catalog import architecture
+from tests.weights.golden import GOLDEN, require
 
 # Measured on all three backends: at most 3e-6. float32 sums of thousands of products, in other orders.
 TOLERANCE = 1e-4
@@ -82,3 +87,78 @@ def test_every_stage(name):
     rows = np.flatnonzero(right & (order < len(masks)))
     assert len(rows) >= len(masks) - 1
     assert np.abs(found["masks"][rows] - masks[order[rows]]).max() <= 1e-3
+
+
+def published(name):
+    """A tensor's name today, as it is in the file that torchvision published for the first version."""
+    if name.startswith(("backbone.fpn.", "rpn.head.conv.")):
+        return name.replace(".0.weight", ".weight").replace(".0.bias", ".bias").replace("conv.0.", "conv.")
+    if name.startswith("roi_heads.mask_head."):
+        index, _, kind = name.split(".")[2:]
+        return f"roi_heads.mask_head.mask_fcn{int(index) + 1}.{kind}"
+    return name
+
+
+@pytest.mark.tf_only
+def test_the_published_files_names_are_those_of_today():
+    if not GOLDEN.is_dir():
+        pytest.skip(f"no answers of torchvision at {GOLDEN}")
+    today = set(json.loads((GOLDEN / "maskrcnn_resnet50_fpn.shapes.json").read_text()))
+    old = {published(name) for name in today}
+    assert len(old) == len(today) and len(old - today) == 16 + 2 + 8
+    assert {
+        "backbone.fpn.inner_blocks.3.weight",
+        "backbone.fpn.layer_blocks.0.bias",
+        "rpn.head.conv.weight",
+        "roi_heads.mask_head.mask_fcn1.weight",
+        "roi_heads.mask_head.mask_fcn4.bias",
+    } <= old
+    renamed = architecture("maskrcnn_resnet50_fpn").renamed(dict.fromkeys(old))
+    assert set(renamed) == today
+    assert set(architecture("maskrcnn_resnet50_fpn").renamed(dict.fromkeys(today))) == today
+
+
+@pytest.mark.tf_only
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_published_file(tmp_path, monkeypatch):
+    """Old names, and no epsilon in the normalization of the file that is known by its hash."""
+    safetensors = pytest.importorskip("safetensors.numpy")
+    state, _ = require("maskrcnn_resnet50_fpn")
+    path = tmp_path / "maskrcnn.safetensors"
+    safetensors.save_file({f"module.{published(name)}": tensor for name, tensor in state.items()}, path)
+    monkeypatch.setattr(published_files, "is_published", lambda name, source: True)
+    monkeypatch.setattr("keras_seg.weights.torchvision_import.is_published", lambda name, source: True)
+    model, report = from_torchvision("maskrcnn_resnet50_fpn", path, (64, 64, 3), return_report=True)
+    assert report.num_parameters == PARAMETERS["maskrcnn_resnet50_fpn"] + 53_120
+    assert "the epsilon of frozen batch normalization is 0" in str(report)
+    layers = layers_by_name(model)
+    norms = [layer for layer in layers.values() if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) == 53 and all(layer.epsilon == 0 for layer in norms)
+    kernel = np.array(layers["output_P3"].kernel).transpose(3, 2, 0, 1)
+    np.testing.assert_array_equal(kernel, state["backbone.fpn.layer_blocks.1.0.weight"])
+
+    state["roi_heads.box_predictor.bbox_pred.weight"] = np.zeros((8, 1024), "float32")
+    del state["rpn.head.cls_logits.bias"]
+    with pytest.raises(ValueError, match=r"(?s)1 of another shape:\n  box_pred kernel \(1024, 364\) <- .*"
+                       r"\(8, 1024\), expected \(364, 1024\).*1 missing:\n  cls_logits bias"):  # fmt: skip
+        from_torchvision("maskrcnn_resnet50_fpn", state, (64, 64, 3))
+
+
+@pytest.mark.tf_only
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_detector_starts_another_of_other_classes():
+    """All but what is for the checkpoint's own classes; trained normalization keeps its epsilon."""
+    state, _ = require("maskrcnn_resnet50_fpn")
+    model = mask_rcnn(2, (64, 64, 3))
+    report = load_encoder(model, "maskrcnn_resnet50_fpn", dict(state))
+    assert set(report.untouched) == {"cls_score", "box_pred", "mask_fcn_logits"}
+    predictors = ("box_predictor.cls_score", "box_predictor.bbox_pred", "mask_predictor.mask_fcn_logits")
+    assert set(report.unused["the scores of the checkpoint's own classes"]) == {
+        f"roi_heads.{predictor}.{kind}" for predictor in predictors for kind in ("weight", "bias")
+    }
+    kernel = np.array(layers_by_name(model)["fc6"].kernel)
+    np.testing.assert_array_equal(
+        kernel.transpose(3, 2, 0, 1).reshape(1024, -1), state["roi_heads.box_head.fc6.weight"]
+    )

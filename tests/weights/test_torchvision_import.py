@@ -9,6 +9,7 @@ import pytest
 from keras_seg import fcn, unet
 from keras_seg.weights import from_torchvision, load_encoder, names, published_files, transform_input
 from tests.harness import pixels, reload
+from tests.models.tiny_detector import tiny
 
 torch = pytest.importorskip("torch")
 from tests.weights.torch_resnet import normalized, random_resnet18  # noqa: E402, needs torch
@@ -132,6 +133,26 @@ class TestLoadEncoder:
         loaded = {weight.layer: weight for weight in report.loaded}
         assert loaded["fc6"].tensor == "classifier.1.bias"
         assert {"conv1", "conv5", "fc6", "fc7"} <= set(loaded)
+
+    @pytest.mark.tf_only
+    @pytest.mark.parametrize("backbone", ["resnet18_fpn", "resnet18_c4"])
+    def test_mask_rcnn(self, network, backbone):
+        model = tiny(backbone=backbone, normalization="frozen_batch")
+        report = load_encoder(model, "resnet18", network.state_dict())
+        assert not any(name.startswith(("layer", "conv1", "bn1")) for name in report.untouched)
+        assert {"fc7" if backbone == "resnet18_fpn" else "conv5_mask", "cls_score"} <= set(report.untouched)
+        # On C4 the last stage is in the head, without its stride.
+        stage = model.shared_stage or model.features.get_layer("resnet18_pyramid")
+        kernel = np.array(stage.get_layer("layer4_1_conv2").kernel)
+        np.testing.assert_array_equal(
+            kernel.transpose(3, 2, 0, 1), network.state_dict()["layer4.1.conv2.weight"].numpy()
+        )
+
+    @pytest.mark.tf_only
+    def test_group_normalization_takes_no_batch_normalization(self, network):
+        model = tiny(backbone="resnet18_fpn", normalization="group")
+        with pytest.raises(TypeError, match="'bn1' is a GroupNormalization, whose weights have no rule"):
+            load_encoder(model, "resnet18", network.state_dict())
 
     @pytest.mark.tf_only
     def test_nothing_is_changed_on_an_error(self, network):
