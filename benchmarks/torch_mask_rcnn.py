@@ -1,5 +1,7 @@
 """torchvision's Mask R-CNN as the peer: the same weights, sizes and precision, channels_last."""
 
+import benchmarks.beside_torch  # noqa: F401, I001 - before torchvision: it keeps Triton out of TensorFlow's process
+
 import numpy as np
 import torch
 from torchvision.models.detection import maskrcnn_resnet50_fpn
