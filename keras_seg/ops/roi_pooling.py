@@ -4,7 +4,7 @@ from keras import ops
 
 from keras_seg.ops.fast import native_form
 from keras_seg.ops.roi_bags import rectangle_bags
-from keras_seg.ops.roi_chunks import map_over_chunks
+from keras_seg.ops.roi_chunks import map_over_alike, map_over_chunks
 from keras_seg.ops.roi_regions import lay_on_map, lay_on_pyramid, output_of
 from keras_seg.ops.roi_samples import true_divide
 from keras_seg.utils.validation import check_pair
@@ -90,53 +90,32 @@ class _RegionMaxima:
         @ops.custom_gradient
         def maxima(table):
             shape = ops.shape(table)
-            search, chunk = (
-                (self._search_bags, BAG_CHUNK) if native_form("bag_maxima") else (self._search, LOOP_CHUNK)
-            )
-            largest, sources = map_over_chunks(lambda regions: search(table, regions), regions, chunk)
+            compiled = native_form("compiled")
+            if compiled:
+                # Found again for the gradient: without the places the loop takes half the time.
+                largest = compiled(_largest_alone)(table, regions, self.output_size)
+            else:
+                largest, sources = self._forward(table, regions)
 
             def gradient(*arguments, upstream=None):
-                return self._scatter(arguments[0] if upstream is None else upstream, sources, shape)
+                upstream = arguments[0] if upstream is None else upstream
+                places = compiled(_places)(table, regions, self.output_size) if compiled else sources
+                return self._scatter(upstream, places, shape)
 
             return largest, gradient
 
         return maxima(table)
 
-    def _limits(self, regions):
-        x1, y1, x2, y2 = (_rounded(regions.boxes[:, side]) for side in range(4))
-        rows = _bin_limits(y1, y2, self.output_size[0], regions.heights)
-        return *rows, *_bin_limits(x1, x2, self.output_size[1], regions.widths)
+    def _forward(self, table, regions):
+        """As `_largest`."""
+        if native_form("bag_maxima"):
+            return map_over_chunks(lambda part: self._largest_of_bags(table, part), regions, BAG_CHUNK)
+        return _largest(table, regions, self.output_size)
 
-    def _search_bags(self, table, regions):
-        """As `_search`."""
-        largest, sources = native_form("bag_maxima")(table, rectangle_bags(regions, *self._limits(regions)))
+    def _largest_of_bags(self, table, regions):
+        bags = rectangle_bags(regions, *_limits(regions, self.output_size))
         shape = (-1, *self.output_size, table.shape[-1])
-        return ops.reshape(largest, shape), ops.reshape(sources, shape)
-
-    def _search(self, table, regions):
-        """The largest values, (B, h, w, C), and the table rows that they come from, -1 for an empty bin."""
-        top, bottom, left, right = self._limits(regions)
-        height, width = ops.max(bottom - top), ops.max(right - left)
-
-        def compare(tap, best):
-            largest, sources = best
-            y, x = top + tap // width, left + tap % width
-            counts = ops.logical_and((y < bottom)[:, :, None], (x < right)[:, None, :])
-            row = (
-                regions.first_rows[:, None, None]
-                + y[:, :, None] * regions.widths[:, None, None]
-                + x[:, None, :]
-            )
-            row = ops.where(counts, row, 0)
-            values = ops.take(table, row, axis=0)
-            # Strictly larger: in reading order, the first of equal values stays.
-            better = ops.logical_and(counts[..., None], values > largest)
-            return ops.where(better, values, largest), ops.where(better, row[..., None], sources)
-
-        shape = (ops.shape(regions.boxes)[0], *self.output_size, table.shape[-1])
-        nothing = ops.full(shape, -float("inf"), dtype=table.dtype), ops.full(shape, -1, dtype="int32")
-        largest, sources = ops.fori_loop(0, ops.maximum(height, 0) * ops.maximum(width, 0), compare, nothing)
-        return ops.where(sources < 0, 0.0, largest), sources
+        return tuple(ops.reshape(part, shape) for part in native_form("bag_maxima")(table, bags))
 
     def _scatter(self, upstream, sources, shape):
         rows, channels = shape
@@ -149,6 +128,53 @@ class _RegionMaxima:
             num_segments=rows * channels,
         )
         return ops.reshape(total, shape)
+
+
+def _largest(table, regions, output_size):
+    """The largest values, (B, h, w, C), and the table rows that they come from, -1 for an empty bin."""
+    top, bottom, left, right = _limits(regions, output_size)
+    heights, widths = ops.max(bottom - top, axis=1), ops.max(right - left, axis=1)
+    return map_over_alike(
+        lambda part: _largest_of_chunk(table, part, output_size), regions, LOOP_CHUNK, heights, widths
+    )
+
+
+def _largest_alone(table, regions, output_size):
+    return _largest(table, regions, output_size)[0]
+
+
+def _places(table, regions, output_size):
+    return _largest(table, regions, output_size)[1]
+
+
+def _largest_of_chunk(table, regions, output_size):
+    top, bottom, left, right = _limits(regions, output_size)
+    height, width = ops.max(bottom - top), ops.max(right - left)
+
+    def compare(tap, best):
+        largest, sources = best
+        y, x = top + tap // width, left + tap % width
+        counts = ops.logical_and((y < bottom)[:, :, None], (x < right)[:, None, :])
+        row = (
+            regions.first_rows[:, None, None] + y[:, :, None] * regions.widths[:, None, None] + x[:, None, :]
+        )
+        row = ops.where(counts, row, 0)
+        values = ops.take(table, row, axis=0)
+        # Strictly larger: in reading order, the first of equal values stays.
+        better = ops.logical_and(counts[..., None], values > largest)
+        return ops.where(better, values, largest), ops.where(better, row[..., None], sources)
+
+    shape = (ops.shape(regions.boxes)[0], *output_size, table.shape[-1])
+    nothing = ops.full(shape, -float("inf"), dtype=table.dtype), ops.full(shape, -1, dtype="int32")
+    largest, sources = ops.fori_loop(0, ops.maximum(height, 0) * ops.maximum(width, 0), compare, nothing)
+    return ops.where(sources < 0, 0.0, largest), sources
+
+
+def _limits(regions, output_size):
+    """First and last rows, then columns, of the bins, see `_bin_limits`."""
+    x1, y1, x2, y2 = (_rounded(regions.boxes[:, side]) for side in range(4))
+    rows = _bin_limits(y1, y2, output_size[0], regions.heights)
+    return *rows, *_bin_limits(x1, x2, output_size[1], regions.widths)
 
 
 def _rounded(coordinate):

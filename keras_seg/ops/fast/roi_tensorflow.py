@@ -4,6 +4,8 @@
 CPUs with more than one core: its threads add to the same pixels without a lock, and additions get lost.
 """
 
+import functools
+
 import tensorflow as tf
 
 
@@ -49,6 +51,12 @@ def bag_sums_gradient(upstream, bags, rows):
 def add_rows(table, index, rows):
     """The table with rows added at the indices; equal indices add up."""
     return tf.tensor_scatter_nd_add(table, index[:, None], rows)
+
+
+@functools.cache
+def compiled(function):
+    """A function compiled by XLA, once for each shape of its tensors: a loop of many small ops as one."""
+    return tf.function(function, jit_compile=True)
 
 
 def _unless_empty(bags, product, shape, dtype):

@@ -1,5 +1,7 @@
 """RoIAlign's sparse matrix on PyTorch: `embedding_bag`, which sums weighted rows without holding them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from torch.nn import functional
 
@@ -55,9 +57,24 @@ def bag_maxima(table, bags):
         -1 for an empty bag.
     """
     starts = bags.starts.to(bags.sources.dtype)
-    largest, _, _, sources = torch.embedding_bag(table, bags.sources, starts, mode=2)  # 2 is "max"
     ends = torch.cat([starts[1:], starts.new_full((1,), len(bags.sources))])
-    return largest, torch.where((starts == ends)[:, None], -1, sources.int())
+    # PyTorch's kernel for CPUs takes one core: each core gets its share of the entries.
+    parts = 1 if table.is_cuda else torch.get_num_threads()
+    shares = torch.arange(1, parts, device=starts.device) * len(bags.sources) // parts
+    bounds = [0, *torch.searchsorted(starts, shares.to(starts.dtype)).tolist(), len(starts)]
+
+    @torch.no_grad()  # a new thread begins with gradients
+    def maxima(first, last):
+        if first == last:
+            return table[:0], table[:0].int()
+        begin, end = starts[first], ends[last - 1]
+        found = torch.embedding_bag(table, bags.sources[begin:end], starts[first:last] - begin, mode=2)
+        empty = (starts[first:last] == ends[first:last])[:, None]
+        return found[0], found[3].int().masked_fill_(empty, -1)  # mode 2 is "max"
+
+    with ThreadPoolExecutor(parts) as threads:
+        largest, sources = zip(*threads.map(maxima, bounds[:-1], bounds[1:]), strict=True)
+    return torch.cat(largest), torch.cat(sources)
 
 
 def add_rows(table, index, rows):

@@ -59,6 +59,11 @@ def _unpool_serves(windows):
     return not under_xla() and not tf.config.list_physical_devices("GPU")
 
 
+def _compiling_serves():
+    """Outside XLA, and not for another process, which may lack it."""
+    return not under_xla() and not exporting()
+
+
 def _freezing_serves(num_bytes):
     """On CPUs, where kernels are laid out by oneDNN; a graph in one piece may have 2 GB, copies included."""
     return num_bytes < _LARGEST_FROZEN and not tf.config.list_physical_devices("GPU")
@@ -73,6 +78,7 @@ NATIVE = {
     "batch_normalization": Native(normalization_tensorflow.batch_normalization, lambda: not under_xla()),
     "bag_sums": Native(roi_tensorflow.bag_sums, _bags_serve),
     "bag_sums_gradient": Native(roi_tensorflow.bag_sums_gradient, _bags_serve),
+    "compiled": Native(roi_tensorflow.compiled, _compiling_serves),
     "frozen_function": Native(frozen_tensorflow.frozen_function, _freezing_serves),
     "max_pool_with_argmax": Native(_max_pool_with_argmax, _pool_serves),
     "max_unpool": Native(_max_unpool, _unpool_serves),
