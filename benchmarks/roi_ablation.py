@@ -1,7 +1,7 @@
 """The ablation of Mask R-CNN's paper, small: RoIAlign against RoIPool, the rest the same.
 
     python -m benchmarks.roi_ablation --out ablation.json
-    python -m benchmarks.roi_ablation --backbone resnet18_fpn --seeds 0 1 2 --steps 400
+    python -m benchmarks.roi_ablation --backbone resnet18_c4 --bfloat16
 
 Mask R-CNN is trained from random weights on drawn shapes, for each seed once with either layer: the same
 weights at the start, the same images in the same order, the same number of steps. The masks' and boxes'
@@ -64,7 +64,7 @@ def _trained_scores(layer, seed, arguments):
         anchor_sizes=(8, 16, 32, 64, 96),
         canonical_size=SIDE,
         roi_layer=layer,
-        roi_samples=64,
+        roi_samples=32,
         pre_nms=(300, 300),
         max_proposals=(200, 100),
         max_detections=30,
@@ -88,7 +88,7 @@ def _parse():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--backbone", default="resnet18_c4")
+    parser.add_argument("--backbone", default="resnet18_fpn")
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
     parser.add_argument("--steps", type=int, default=400, help="of 8 images")
     parser.add_argument("--bfloat16", action="store_true", help="mixed_bfloat16")
