@@ -16,6 +16,7 @@ from keras_seg.models.detector_settings import DetectorSettings
 from keras_seg.ops.detection_selection import select_detections
 from keras_seg.ops.detection_targets import anchor_targets, mask_targets, sample_proposals
 from keras_seg.ops.region_proposals import select_proposals
+from keras_seg.ops.rows_in_use import rows_in_use, with_padding
 from keras_seg.utils.validation import bad_argument
 
 LOSSES = ("objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
@@ -212,9 +213,12 @@ class MaskRCNN(keras.Model):
             iou_threshold=settings.nms_threshold,
             max_detections=settings.max_detections,
         )
-        logits = self._mask_logits(maps, found["boxes"], found["labels"] + 1, training=False)
-        present = (found["labels"] >= 0)[..., None, None]
-        return {**found, "masks": ops.where(present, ops.sigmoid(logits), 0.0)}
+        most = settings.max_detections
+        rows = rows_in_use(found["num_detections"], most)
+        boxes, labels = found["boxes"][:, :rows], found["labels"][:, :rows]
+        logits = self._mask_logits(maps, boxes, labels + 1, training=False)
+        masks = ops.where((labels >= 0)[..., None, None], ops.sigmoid(logits), 0.0)
+        return {**found, "masks": with_padding(masks, most)}
 
     def _mask_logits(self, maps, boxes, classes, training):
         """Logits (N, B, m, n) of the mask of each box's class, 1 for label 0."""
@@ -222,7 +226,7 @@ class MaskRCNN(keras.Model):
         logits = self.mask_head(regions, training=training)
         chosen = ops.reshape(ops.maximum(classes, 0), (-1, 1, 1, 1))
         logits = ops.take_along_axis(logits, ops.broadcast_to(chosen, (*ops.shape(logits)[:3], 1)), axis=-1)
-        return ops.reshape(logits, (-1, boxes.shape[1], *self.mask_size))
+        return ops.reshape(logits, (-1, ops.shape(boxes)[1], *self.mask_size))
 
     def _region_losses(self, y_pred, truth):
         settings = self.settings
@@ -268,7 +272,8 @@ class MaskRCNN(keras.Model):
 
         # The positives are the first rows, and only they have a mask.
         most = max(1, int(self.settings.roi_samples * self.settings.roi_positive_fraction))
-        first = {name: values[:, :most] for name, values in samples.items()}
+        rows = rows_in_use(ops.sum(ops.cast(labels == 1, "int32"), axis=1), most)
+        first = {name: values[:, :rows] for name, values in samples.items()}
         masks = self._mask_logits(maps, first["boxes"], first["classes"], training)
         targets = mask_targets(
             truth["masks"], truth["boxes"], first["boxes"], first["matches"], self.mask_size, self.image_size

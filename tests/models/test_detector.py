@@ -6,7 +6,7 @@ import pytest
 from keras.ops import convert_to_numpy as numbers
 
 from keras_seg.models.detector import MaskRCNN
-from keras_seg.ops import box_iou
+from keras_seg.ops import box_iou, portable
 from tests.harness import reload
 from tests.models.tiny_detector import (
     LOSSES,
@@ -105,6 +105,25 @@ class TestFitted:
         expected, received = model.predict(images, verbose=0), again.predict(images, verbose=0)
         for key, values in expected.items():
             np.testing.assert_allclose(received[key], values, rtol=0, atol=1e-4, err_msg=key)
+
+    def test_masks_of_padding_are_not_computed(self, fitted):
+        """The same answers at fixed shapes, which is what `portable` forces."""
+        model, images = fitted[0], keras.ops.convert_to_tensor(scenes()[0])
+        boxes = []
+        model.mask_regions.call, call = (
+            lambda inputs: boxes.append(inputs[1].shape[1]) or call(inputs),
+            (model.mask_regions.call),
+        )
+        try:
+            found = {key: numbers(values) for key, values in model(images).items()}
+            with portable():
+                fixed = {key: numbers(values) for key, values in model(images).items()}
+        finally:
+            model.mask_regions.call = call
+        most = found["num_detections"].max()
+        assert boxes == [10 if keras.backend.backend() == "jax" or most > 8 else 8, 10]
+        for key, values in fixed.items():
+            np.testing.assert_allclose(found[key], values, rtol=0, atol=1e-4, err_msg=key)
 
     def test_proposals_lie_on_the_objects(self, fitted):
         model, (images, truth) = fitted[0], scenes()

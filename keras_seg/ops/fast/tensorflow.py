@@ -69,6 +69,11 @@ def _freezing_serves(num_bytes):
     return num_bytes < _LARGEST_FROZEN and not tf.config.list_physical_devices("GPU")
 
 
+def _rows_in_use(counts, most, step):
+    rows = -(-tf.reduce_max(counts) // step) * step
+    return tf.clip_by_value(rows, 1, most)
+
+
 def _resize_bilinear(x, size):
     return tf.cast(tf.image.resize(x, size), x.dtype)
 
@@ -83,5 +88,6 @@ NATIVE = {
     "max_pool_with_argmax": Native(_max_pool_with_argmax, _pool_serves),
     "max_unpool": Native(_max_unpool, _unpool_serves),
     "nms": Native(suppression_tensorflow.kept_by_pairs, lambda: not under_xla()),
+    "rows_in_use": Native(_rows_in_use, lambda: not under_xla()),
     "resize_bilinear": Native(_resize_bilinear, lambda known: not known),
 }
