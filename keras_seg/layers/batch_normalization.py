@@ -34,6 +34,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         gamma = ops.cast(self.gamma, "float32") if self.scale else ops.ones((inputs.shape[-1],), "float32")
         beta = ops.cast(self.beta, "float32") if self.center else ops.zeros((inputs.shape[-1],), "float32")
         before = [ops.cast(weight, "float32") for weight in (self.moving_mean, self.moving_variance)]
+        frozen = None if self.trainable else native_form("frozen_batch_normalization")
+        if frozen:
+            return ops.cast(frozen(inputs, gamma, beta, *before, self.epsilon), self.compute_dtype)
         by_batch = bool(training) and self.trainable
         outputs, *statistics = kernel(inputs, gamma, beta, *before, self.epsilon, by_batch)
         if by_batch:

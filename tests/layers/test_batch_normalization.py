@@ -63,8 +63,10 @@ def test_as_the_loops():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_gradients_as_by_differences(training):
-    ours, _ = pair()
+@pytest.mark.parametrize("trainable", [True, False])
+def test_gradients_as_by_differences(training, trainable):
+    ours, _ = pair(trainable=trainable)
+    training = training and trainable
     pull = np.random.default_rng(2).normal(size=SHAPE).astype("float32")
     gamma, beta, mean, variance = (numpy(weight).astype("float64") for weight in ours.weights)
 

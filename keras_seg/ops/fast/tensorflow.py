@@ -84,6 +84,9 @@ NATIVE = {
     "bag_sums": Native(roi_tensorflow.bag_sums, _bags_serve),
     "bag_sums_gradient": Native(roi_tensorflow.bag_sums_gradient, _bags_serve),
     "compiled": Native(roi_tensorflow.compiled, _compiling_serves),
+    "frozen_batch_normalization": Native(
+        normalization_tensorflow.frozen_batch_normalization, lambda: not under_xla()
+    ),
     "frozen_function": Native(frozen_tensorflow.frozen_function, _freezing_serves),
     "max_pool_with_argmax": Native(_max_pool_with_argmax, _pool_serves),
     "max_unpool": Native(_max_unpool, _unpool_serves),
