@@ -6,7 +6,9 @@
 
 Each model is drawn once, in small, with scores that tell classes apart; each backend then loads it, exports
 it in each format by `export_model`, which runs the file by its own runtime in a fresh process, and compares.
-Images are photographs of the PASCAL VOC sample, cut to the sizes that the table names.
+Images are photographs of the PASCAL VOC sample, cut to the sizes that the table names. Differences are of
+logits, and for Mask R-CNN of probabilities; "other" are pixels of another class, or detections without a
+partner.
 """
 
 import argparse
@@ -80,8 +82,14 @@ def draw(name, file):
     keras.utils.set_random_seed(0)
     model = _MODELS[name]()
     rng = np.random.default_rng(1)
-    layers = list(model._flatten_layers())
-    for layer in layers:
+    if name == "mask_rcnn":
+        # Heads that are surer of some boxes than of others.
+        for head in (model.rpn_head, model.box_head, model.mask_head):
+            for weight in head.weights:
+                if weight.path.endswith("kernel"):
+                    scale = 0.35 * np.sqrt(2 / np.prod(weight.shape[:-1]))
+                    weight.assign(scale * rng.normal(size=weight.shape))
+    for layer in model._flatten_layers():
         # An FCN starts with scores of zero and DeconvNet with tiny ones: then all classes would be ties.
         if layer.name.startswith(("score", "seg_score")) and layer.get_weights():
             shapes = [weight.shape for weight in layer.get_weights()]
@@ -113,6 +121,22 @@ def _ensemble():
     return ensemble([_deconvnet(), _fcn("8s")])
 
 
+def _mask_rcnn():
+    from keras_seg import mask_rcnn
+
+    return mask_rcnn(
+        20,
+        (224, 224, 3),
+        backbone="resnet18_fpn",
+        pyramid_filters=64,
+        head_units=128,
+        mask_filters=32,
+        anchor_sizes=(16, 32, 64, 96, 128),
+        pre_nms=(500, 500),
+        max_proposals=(300, 300),
+    )
+
+
 _MODELS = {
     "unet": _unet,
     "fcn_8s": lambda: _fcn("8s"),
@@ -120,13 +144,16 @@ _MODELS = {
     "fcn_32s": lambda: _fcn("32s"),
     "deconvnet": _deconvnet,
     "ensemble": _ensemble,
+    "mask_rcnn": _mask_rcnn,
 }
+# A detector's file is a SavedModel: `export_model` says so for the others.
+_ONLY = {"mask_rcnn": ["saved_model"]}
 
 
 def _export(name, backend, folder, arguments):
     """Rows of one model on one backend, one for each format and kind of weights."""
     for weights in arguments.weights:
-        for format in arguments.formats:
+        for format in _ONLY.get(name, arguments.formats):
             row = {"model": name, "backend": backend, "format": format, "weights": weights}
             target = Path(folder) / f"{name}-{backend}-{weights}{_SUFFIX[format]}"
             code = (
@@ -145,6 +172,7 @@ def _export(name, backend, folder, arguments):
 def export(source, target, format, weights, data):
     """Export one file and print its row as JSON; in a process of the backend's own."""
     from keras_seg.export import export_model
+    from keras_seg.export.detector_check import DetectionComparison
 
     report = export_model(
         source,
@@ -155,20 +183,17 @@ def export(source, target, format, weights, data):
         check_images=photographs(data),
     )
     compared = report.comparison
-    print(
-        json.dumps(
-            {
-                "difference": compared.largest_difference,
-                "allowed": compared.tolerance,
-                "other": compared.other_class,
-                "ties": compared.ties,
-                "pixels": compared.pixels,
-                "mean_iou": compared.agreement,
-                "bytes": report.num_bytes,
-                "seconds": report.seconds,
-            }
-        )
-    )
+    figures = {"bytes": report.num_bytes, "seconds": report.seconds}
+    if isinstance(compared, DetectionComparison):
+        largest = compared.largest_differences
+        # Of probabilities; boxes are in pixels.
+        figures |= {"difference": max(largest["scores"], largest["masks"]), "box_pixels": largest["boxes"]}
+        figures |= {"other": compared.others, "same": compared.same, "ties": 0}
+    else:
+        figures |= {"difference": compared.largest_difference, "allowed": compared.tolerance}
+        figures |= {"other": compared.other_class, "ties": compared.ties, "pixels": compared.pixels}
+        figures["mean_iou"] = compared.agreement
+    print(json.dumps(figures))
 
 
 def photographs(data):
@@ -196,6 +221,10 @@ def _show(row):
     head = [row[key] for key in ("model", "backend", "format", "weights")]
     if "failed" in row:
         return "  {:<11}{:<12}{:<13}{:<10}  {}".format(*head, row["failed"])
+    if "same" in row:
+        figures = (f"{row['difference']:.1e}", "", str(row["other"]), f"{row['bytes'] / 1e6:.1f}", "")
+        found = f"   of {row['same']} detections, boxes within {row['box_pixels']:.1e} pixels"
+        return _ROW.format(*head, *figures).rstrip() + found
     other = str(row["other"]) if not row["ties"] else f"{row['other']} +{row['ties']}"
     figures = (f"{row['difference']:.1e}", f"{row['allowed']:.1e}", other, f"{row['bytes'] / 1e6:.1f}")
     return _ROW.format(*head, *figures, f"{row['mean_iou']:.4f}")
