@@ -2,15 +2,19 @@
 
     python -m benchmarks.fcn
     python -m benchmarks.fcn --networks vgg16 --precision bfloat16 --json fcn.json
+    python -m benchmarks.fcn --networks unnormalized
     KERAS_BACKEND=torch python -m benchmarks.fcn
 
 The peers run channels_last, autocast for bfloat16, Adam as here, in the same process and the same rounds.
-The one on ResNet50 needs torchvision. Aim on a CPU with TensorFlow: at most 0.9 of PyTorch's time.
+The one on ResNet50 needs torchvision. "unnormalized" is that network without its normalizations, beside
+torchvision's with them: what folding them into the convolutions could gain at most. Aim on a CPU with
+TensorFlow: at most 0.9 of PyTorch's time.
 """
 
 import argparse
 import importlib.util
 
+import keras
 import numpy as np
 
 from benchmarks.beside_torch import compare
@@ -19,11 +23,27 @@ from benchmarks.torch_fcn import FCN8sVGG16, Normalized, fcn_resnet50
 from keras_seg import fcn
 
 NUM_CLASSES = 21
+
+
+def _resnet50():
+    return fcn(NUM_CLASSES, variant="dilated", backbone="resnet50")
+
+
+def _unnormalized():
+    model = _resnet50()
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.call = lambda inputs, training=None, mask=None: inputs
+    return model
+
+
+def _torchvision():
+    return Normalized(fcn_resnet50(NUM_CLASSES))
+
+
 NETWORKS = {
-    "fcn_resnet50": (
-        lambda: fcn(NUM_CLASSES, variant="dilated", backbone="resnet50"),
-        lambda: Normalized(fcn_resnet50(NUM_CLASSES)),
-    ),
+    "fcn_resnet50": (_resnet50, _torchvision),
+    "unnormalized": (_unnormalized, _torchvision),
     "vgg16": (
         lambda: fcn(NUM_CLASSES, variant="8s", backbone="vgg16"),
         lambda: Normalized(FCN8sVGG16(NUM_CLASSES)),
@@ -39,8 +59,8 @@ def main():
     masks = rng.integers(0, NUM_CLASSES, shape).astype("int32")
     results = []
     for name in arguments.networks:
-        if name == "fcn_resnet50" and importlib.util.find_spec("torchvision") is None:
-            print("fcn_resnet50 left out: its peer is torchvision's, and torchvision is not installed")
+        if name != "vgg16" and importlib.util.find_spec("torchvision") is None:
+            print(f"{name} left out: its peer is torchvision's, and torchvision is not installed")
             continue
         for precision in arguments.precision:
             results += compare(name, *NETWORKS[name], images, masks, precision, arguments.repeats)
@@ -53,7 +73,7 @@ def _parse():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--networks", nargs="+", default=tuple(NETWORKS), choices=tuple(NETWORKS))
+    parser.add_argument("--networks", nargs="+", default=("fcn_resnet50", "vgg16"), choices=tuple(NETWORKS))
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--size", type=int, default=256, help="height and width, pixels")
     parser.add_argument("--repeats", type=int, default=5)

@@ -14,6 +14,7 @@ from keras_seg.data.objects import Objects
 from keras_seg.data.polygons import checked_polygon, polygon_mask
 from keras_seg.data.run_lengths import mask_from_rle
 
+_BY_ID, _LARGEST_ID = ",labels=ids", 10_000
 # Some exporters list the background, which is no object.
 _BACKGROUND = ("background", "_background_", "__background__")
 
@@ -100,13 +101,18 @@ class CocoSource(AnnotationSource):
 
 
 def open_coco(text):
-    """Open `ANNOTATIONS.json,IMAGES`: COCO's JSON, and the folder of its images.
+    """Open `ANNOTATIONS.json,IMAGES`, or `ANNOTATIONS.json,IMAGES,labels=ids`: COCO's JSON and its images.
 
     Without IMAGES, files are looked for beside the JSON. A file name with folders in it is also found by its
     last part. Classes are the file's categories in the order of their ids; one that is named background is
     none. `source.category_ids` and `source.image_ids` lead back to the file's ids.
+
+    With `labels=ids` the label of a category is its id less one, and ids without a category are classes that
+    no object has: COCO's 80 categories have ids up to 90, and torchvision's weights a class for each id.
     """
     file, _, folder = str(text).partition(",")
+    by_id = folder.endswith(_BY_ID)
+    folder = folder.removesuffix(_BY_ID)
     file = Path(file)
     folder = Path(folder).expanduser() if folder else file.parent
     if not file.is_file():
@@ -127,7 +133,22 @@ def open_coco(text):
     categories = [entry for entry in categories if str(entry.get("name")).lower() not in _BACKGROUND]
     if not categories:
         raise DataError(f'{file} has no category but background. Add the classes to "categories".')
-    return CocoSource(file, images, folder, sorted(categories, key=lambda entry: entry["id"]), annotations)
+    categories.sort(key=lambda entry: entry["id"])
+    return CocoSource(
+        file, images, folder, _one_for_each_id(categories, file) if by_id else categories, annotations
+    )
+
+
+def _one_for_each_id(categories, file):
+    """The categories, and ones that no annotation has for the ids between them."""
+    if categories[0]["id"] < 1 or categories[-1]["id"] > _LARGEST_ID:
+        raise DataError(
+            f"{file}: labels=ids needs category ids within 1..{_LARGEST_ID}, and it has ids from "
+            f"{categories[0]['id']} to {categories[-1]['id']}. Leave labels=ids out."
+        )
+    named = {category["id"]: category for category in categories}
+    ids = range(1, categories[-1]["id"] + 1)
+    return [named.get(number, {"id": number, "name": f"no category {number}"}) for number in ids]
 
 
 def _listed(content, key, file):

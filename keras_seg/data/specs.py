@@ -37,7 +37,8 @@ def open_source(spec, **options):
             items in sorted order: `isbi:data/isbi2012#0:20`. A Source is returned as it is. Formats:
             `shapes:COUNT` or `shapes:count=200,size=128,num_classes=4,seed=0` (drawn, no files),
             `folder:PATH`, `voc:PATH` or `voc:PATH,set=train,sbd=PATH`, `camvid:PATH`, `isbi:PATH`,
-            `nuclei:PATH`, `kaggle-nuclei:PATH`, `coco:ANNOTATIONS.json,IMAGES`, `labelme:PATH`.
+            `nuclei:PATH`, `kaggle-nuclei:PATH`, `coco:ANNOTATIONS.json,IMAGES` (with `,labels=ids` a class
+            for each category id, as torchvision's weights have), `labelme:PATH`.
         **options: passed to the format; `border` (int, 2 pixels; 0 for two classes) for the two of nuclei,
             which may also stand behind the path, as in `nuclei:PATH,border=0`.
 

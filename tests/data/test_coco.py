@@ -32,6 +32,19 @@ def test_polygons_equal_pycocotools(tmp_path):
     np.testing.assert_array_equal(image, color_image(0, (40, 60)))
 
 
+def test_labels_by_ids_need_small_ids(tmp_path):
+    spec = write_coco(tmp_path, [{"segmentation": square(25, 10, 50, 30)}])
+    file = tmp_path / "annotations.json"
+    content = json.loads(file.read_text())
+    for number in (0, 10_001):
+        content["categories"][-1]["id"] = number
+        file.write_text(json.dumps(content))
+        with pytest.raises(
+            DataError, match=r"within 1\.\.10000, and it has ids from .* Leave labels=ids out"
+        ):
+            open_source(f"{spec},labels=ids")
+
+
 def test_encodings_crowds_and_classes(tmp_path):
     mask = np.zeros((40, 60), "uint8")
     mask[5:20, 7:30] = 1
@@ -50,6 +63,11 @@ def test_encodings_crowds_and_classes(tmp_path):
     np.testing.assert_array_equal(objects.full_mask(1, (40, 60)), mask)
     assert objects.labels.tolist() == [1, 0, 0] and objects.crowd.tolist() == [False, True, False]
     assert len(source.read_objects(1)[1]) == 0
+
+    by_id = open_source(f"{write_coco(tmp_path, annotations)},labels=ids")
+    assert by_id.category_ids == tuple(range(1, 8)) and by_id.object_names[2::4] == ("cat", "dog")
+    assert by_id.object_names[:2] == ("no category 1", "no category 2")
+    assert by_id.read_objects(0)[1].labels.tolist() == [6, 2, 2]
 
     image, classes = source.read(0)
     assert source.class_names == ("background", "cat", "dog") and image.shape == (40, 60, 3)
