@@ -19,7 +19,7 @@ PASSES = {"predict": 1, "predict, frozen": 1, "training step": 3}
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
-def compare(name, build, build_peer, images, masks, precision, repeats):
+def compare(name, build, build_peer, images, masks, precision, repeats, works=tuple(PASSES)):
     """Time both models and print a line each for the training step and predict.
 
     Args:
@@ -30,6 +30,7 @@ def compare(name, build, build_peer, images, masks, precision, repeats):
         masks: array (N, H, W), int32.
         precision: "float32" or "bfloat16".
         repeats: int. Timed rounds.
+        works: sequence of str, of `PASSES`.
 
     Returns:
         list of dicts, one for each work.
@@ -39,7 +40,7 @@ def compare(name, build, build_peer, images, masks, precision, repeats):
     operations = _operations(peer, images)
     theirs = _torch_functions(peer, precision, images, masks)
     rows = []
-    for work in ours:
+    for work in works:
         times = interleaved_medians({"keras_seg": ours[work], "torch": theirs[work]}, repeats)
         row = {
             "network": name,

@@ -1,13 +1,14 @@
 """DeconvNet beside the same network in PyTorch, and where the time of instance-wise inference goes.
 
     python -m benchmarks.deconvnet
+    python -m benchmarks.deconvnet --works "predict, frozen"
     python -m benchmarks.deconvnet --width 0.25 --precision bfloat16 --json deconvnet.json
     KERAS_BACKEND=torch python -m benchmarks.deconvnet
 
 The peer runs channels_last, autocast for bfloat16, Adam as here, in the same process and the same rounds. Aim
 on a CPU with TensorFlow: at most 0.9 of PyTorch's time. Instance-wise inference is of 50 proposals by
 selective search on a drawn image of 360 x 480 pixels; without OpenCV's contrib modules it takes a grid of
-boxes, and says so.
+boxes, and says so. The frozen network by itself needs less memory than beside both optimizers.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import time
 import keras
 import numpy as np
 
-from benchmarks.beside_torch import POLICIES, compare
+from benchmarks.beside_torch import PASSES, POLICIES, compare
 from benchmarks.timing import write_results
 from benchmarks.torch_deconvnet import DeconvNet
 from benchmarks.torch_fcn import Normalized
@@ -46,6 +47,7 @@ def main():
             masks,
             precision,
             arguments.repeats,
+            arguments.works,
         )
     results += [_instance_wise(arguments, precision) for precision in arguments.precision]
     if arguments.json:
@@ -60,6 +62,8 @@ def _parse():
     parser.add_argument("--batch-size", type=int, default=4, help="crops of 224 x 224")
     parser.add_argument("--width", type=float, default=1.0, help="channels, as a part of the published ones")
     parser.add_argument("--repeats", type=int, default=3)
+    works = ("training step", "predict")
+    parser.add_argument("--works", nargs="+", default=works, choices=tuple(PASSES), metavar="WORK")
     parser.add_argument("--proposals", type=int, default=50)
     both = ("float32", "bfloat16")
     parser.add_argument("--precision", nargs="+", default=both, choices=both)

@@ -11,7 +11,8 @@ class FrozenModel:
     `benchmarks.fcn`. Elsewhere it runs the model's own `predict_on_batch`. It can stand for the model in
     `predict_probabilities`, `predict_tiled`, `predict_proposals` and `evaluate_semantic`.
 
-    Costs a copy of the weights in memory and up to some seconds, so it pays from a few images on.
+    Costs some seconds, a copy of the weights in memory, and while it is made and first run up to 20 times
+    their size: weights of more than a fortieth of the machine's memory run by `predict_on_batch` too.
 
     Args:
         model: keras.Model with one input (N, H, W, C) and one output, or a FrozenModel.

@@ -79,10 +79,11 @@ def test_stands_for_the_model_in_inference():
 
 
 @pytest.mark.tf_only
-def test_a_model_too_large_for_one_graph_runs_as_it_is(monkeypatch):
+@pytest.mark.parametrize(("name", "value"), [("_LARGEST_FROZEN", 10), ("_memory", lambda: 1e4)])
+def test_a_model_too_large_for_one_graph_or_the_memory_runs_as_it_is(name, value, monkeypatch):
     from keras_seg.ops.fast import tensorflow
 
-    monkeypatch.setattr(tensorflow, "_LARGEST_FROZEN", 10)
+    monkeypatch.setattr(tensorflow, name, value)
     model = NETWORKS["unet"]()
     assert FrozenModel(model)._run == model.predict_on_batch
 

@@ -1,5 +1,7 @@
 """Native forms of the ops on TensorFlow, where they beat the portable ones."""
 
+import os
+
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
@@ -14,6 +16,8 @@ from keras_seg.ops.fast import (
 from keras_seg.ops.fast.dispatch import Native, exporting
 
 _LARGEST_FROZEN = 1.5e9
+# TensorFlow's passes over a graph copy its constants: DeconvNet's 1 GB took 20 GB, once and for some seconds.
+_COPIES_OF_FROZEN = 20
 _MOST_CELLS = 16  # of a window, one comparison each
 
 
@@ -66,7 +70,16 @@ def _compiling_serves():
 
 def _freezing_serves(num_bytes):
     """On CPUs, where kernels are laid out by oneDNN; a graph in one piece may have 2 GB, copies included."""
-    return num_bytes < _LARGEST_FROZEN and not tf.config.list_physical_devices("GPU")
+    fits = num_bytes < _LARGEST_FROZEN and _COPIES_OF_FROZEN * num_bytes < _memory() / 2
+    return fits and not tf.config.list_physical_devices("GPU")
+
+
+def _memory():
+    """Bytes of the machine's memory; 8 GB where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 8e9
 
 
 def _rows_in_use(counts, most, step):
