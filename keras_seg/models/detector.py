@@ -15,6 +15,7 @@ from keras_seg.losses import detection as losses
 from keras_seg.models.detector_settings import DetectorSettings
 from keras_seg.ops.detection_selection import select_detections
 from keras_seg.ops.detection_targets import anchor_targets, mask_targets, sample_proposals
+from keras_seg.ops.label_range import labels_below
 from keras_seg.ops.region_proposals import select_proposals
 from keras_seg.ops.rows_in_use import rows_in_use, with_padding
 from keras_seg.utils.validation import bad_argument
@@ -302,7 +303,8 @@ class MaskRCNN(keras.Model):
             fix = "Set it in the dataset: `tf.ensure_shape(masks, (None, None, 56, 56))`."
             raise bad_argument('y["masks"].shape', "of known height and width", truth["masks"].shape, fix)
         truth["boxes"] = ops.cast(truth["boxes"], "float32")
-        truth["labels"] = ops.cast(truth["labels"], "int32")
+        labels = ops.cast(truth["labels"], "int32")
+        truth["labels"] = labels_below(labels, self.num_classes, 'y["labels"]')
         if "crowd" in truth:
             truth["crowd"] = ops.cast(truth["crowd"], "bool")
         return truth

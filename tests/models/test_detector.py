@@ -315,6 +315,22 @@ class TestTruth:
             model.predict(np.zeros((1, 96, 64, 3), "uint8"), verbose=0)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="a compiled step of JAX cannot raise")
+@pytest.mark.parametrize("run_eagerly", [True, False])
+def test_labels_of_more_classes_than_the_model_has(run_eagerly):
+    error = ValueError
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        error = tf.errors.InvalidArgumentError
+    model = tiny()
+    model.compile("sgd", run_eagerly=run_eagerly)
+    images, truth = scenes()
+    truth["labels"][1, 1] = 3
+    with pytest.raises(error, match=r"`y\[.+labels.+\]` must be at most 2, of 3 classes.*num_classes"):
+        model.fit(images, truth, verbose=0)
+
+
 @pytest.mark.tf_only
 class TestGraphs:
     """What only graphs of TensorFlow do: sizes that are not known, and XLA."""

@@ -87,6 +87,12 @@ def _rows_in_use(counts, most, step):
     return tf.clip_by_value(rows, 1, most)
 
 
+def _labels_below(labels, limit, name, expected, fix):
+    message = f"`{name}` must be {expected}. {fix}"
+    with tf.control_dependencies([tf.debugging.assert_less(labels, limit, message)]):
+        return tf.identity(labels)
+
+
 def _resize_bilinear(x, size):
     return tf.cast(tf.image.resize(x, size), x.dtype)
 
@@ -101,6 +107,7 @@ NATIVE = {
         normalization_tensorflow.frozen_batch_normalization, lambda: not under_xla()
     ),
     "frozen_function": Native(frozen_tensorflow.frozen_function, _freezing_serves),
+    "labels_below": Native(_labels_below, lambda: not under_xla()),
     "max_pool_with_argmax": Native(_max_pool_with_argmax, _pool_serves),
     "max_unpool": Native(_max_unpool, _unpool_serves),
     "nms": Native(suppression_tensorflow.kept_by_pairs, lambda: not under_xla()),

@@ -4,6 +4,7 @@ import torch
 
 from keras_seg.ops.fast import normalization_torch, pooling_torch, roi_torch, suppression_torch
 from keras_seg.ops.fast.dispatch import Native
+from keras_seg.utils.validation import bad_argument
 
 
 def _bags_serve(sampling_ratio, channels):
@@ -21,6 +22,12 @@ def _unpool_serves(windows):
     return not torch.cuda.is_available()
 
 
+def _labels_below(labels, limit, name, expected, fix):
+    if labels.numel() and int(labels.max()) >= limit:
+        raise bad_argument(name, expected, int(labels.max()), fix)
+    return labels
+
+
 def _rows_in_use(counts, most, step):
     rows = -(-int(counts.max()) // step) * step
     return min(max(rows, 1), most)
@@ -32,6 +39,7 @@ NATIVE = {
     "bag_sums": Native(roi_torch.bag_sums, _bags_serve),
     "bag_sums_gradient": Native(roi_torch.bag_sums_gradient, _bags_serve),
     "batch_normalization": Native(normalization_torch.batch_normalization),
+    "labels_below": Native(_labels_below),
     "max_pool_with_argmax": Native(pooling_torch.max_pool_with_argmax, _pool_serves),
     "max_unpool": Native(pooling_torch.max_unpool, _unpool_serves),
     "nms": Native(suppression_torch.kept_by_pairs),
