@@ -58,7 +58,7 @@ class SemanticCheck:
 
 
 def prepare_images(model, rules, images=None):
-    """The images to compare on, a list of uint8 arrays (h, w, C); by default noise and drawn shapes.
+    """The images to compare on, uint8 arrays (h, w, C); by default a photograph, noise and drawn shapes.
 
     Raises:
         ValueError: `images` has another number of channels, or values outside 0..255.
@@ -67,8 +67,9 @@ def prepare_images(model, rules, images=None):
     if images is None:
         # One size at which a batch is compared, one that is odd; a model of a fixed size gets that as well.
         height, width = (rule.plan(48)[0] for rule in rules)
-        sizes = [(height, width), (height, width), (37, 53)]
-        return [_draw(size, channels, noise=i % 2, seed=i) for i, size in enumerate(sizes)]
+        size = height, width
+        noise = np.random.default_rng(1).integers(0, 256, (*size, channels), dtype="uint8")
+        return [_photograph(size, channels), noise, _draw((37, 53), channels)]
     prepared = []
     for image in images:
         image = np.asarray(image)
@@ -248,11 +249,18 @@ def _resize(image, size):
     return keras.ops.convert_to_numpy(resized)
 
 
-def _draw(size, channels, noise, seed):
-    """A noise image, or discs on a gradient: flat parts, edges, and every grey value somewhere."""
-    rng = np.random.default_rng(seed)
-    if noise:
-        return rng.integers(0, 256, (*size, channels), dtype="uint8")
+def _photograph(size, channels):
+    """The cat that comes with scikit-image, its three colours in turn for the channels."""
+    from PIL import Image
+    from skimage.data import chelsea
+
+    image = np.asarray(Image.fromarray(chelsea()).resize(size[::-1], Image.Resampling.BILINEAR))
+    return np.ascontiguousarray(image[..., np.arange(channels) % 3])
+
+
+def _draw(size, channels):
+    """Discs on a gradient: flat parts, edges, and every grey value somewhere."""
+    rng = np.random.default_rng(2)
     y, x = np.mgrid[: size[0], : size[1]] / max(size)
     image = np.stack([255 * (x + y) / 2] * channels, axis=-1)
     for center_y, center_x, radius in rng.uniform(0.1, 0.9, (5, 3)) * (1, 1, 0.25):

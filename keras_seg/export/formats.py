@@ -68,7 +68,7 @@ def export_model(
         score_threshold: float within 0..1, default 0.5. A detector's map of objects has those of at least
             this score; its lists have all.
         check_images: images to compare on: an array (N, H, W, C) or a list of (H, W, C), 0..255. Default:
-            noise and drawn shapes, of even and odd sizes.
+            a photograph, noise and drawn shapes, of even and odd sizes.
         check_masks: list of integer (H, W), the true class ids of `check_images`; a value that is no class is
             ignored. With them the report says what the export costs in mean IU. Not for detectors.
 
