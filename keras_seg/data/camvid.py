@@ -40,4 +40,6 @@ def open_camvid(path):
             break
     else:
         table = CAMVID
-    return FileSource("camvid", pairs, table, channels=3)
+    source = FileSource("camvid", pairs, table, channels=3)
+    source.has_background = False  # class 0 is the sky
+    return source

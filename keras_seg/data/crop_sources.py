@@ -27,7 +27,8 @@ class BoxCrops(Source):
     Args:
         source: Source.
         crops: list of (index in the source, box xyxy in pixels, instance id or None). With an id, all pixels
-            that are neither the object's nor ignored become background.
+            that are neither the object's nor ignored become background, or ignored where the source has no
+            background.
         size: int. Side of a crop, pixels.
     """
 
@@ -48,6 +49,7 @@ class BoxCrops(Source):
             ignore_class=source.ignore_class,
             colors=source.colors,
         )
+        self.has_background = source.has_background
         # Whoever found the boxes has read the images; once more for each crop would take hours.
         self.drawn = True
         self._source = source
@@ -61,7 +63,8 @@ class BoxCrops(Source):
             other = objects(self._source, index, mask) != instance
             if self.ignore_class is not None:
                 other &= mask != self.ignore_class
-            mask = np.where(other, 0, mask).astype(mask.dtype)
+            nothing = 0 if self.has_background else self.ignore_class
+            mask = np.where(other, nothing, mask).astype(mask.dtype)
         return crop_box(image, box, self._side), crop_box_mask(mask, box, self._side)
 
     def _size(self, row):
@@ -71,7 +74,8 @@ class BoxCrops(Source):
 def instance_crops(source, *, size=CROP_SIZE, enlarge=ENLARGE, min_side=8, balance=True):
     """Stage 1: every object of a data set, centred, with all else turned to background.
 
-    Objects are the format's instances; where it has none, the connected parts of each class but class 0.
+    Objects are the format's instances; where it has none, the connected parts of each class but background.
+    Whole scenes have no background (`Source.has_background`): all else is ignored there.
 
     Args:
         source: Source.
@@ -91,7 +95,7 @@ def instance_crops(source, *, size=CROP_SIZE, enlarge=ENLARGE, min_side=8, balan
     for index, _, mask, instances in _items(source, "Objects"):
         class_of = instance_classes(mask, instances, source.ignore_class)
         for instance, box in zip(*instance_boxes(instances), strict=True):
-            if class_of.get(int(instance), 0) and min(box[2:] - box[:2]) >= min_side:
+            if _is_object(source, class_of.get(int(instance))) and min(box[2:] - box[:2]) >= min_side:
                 crops.append((index, enlarged(box, enlarge), int(instance)))
                 classes.append(class_of[int(instance)])
     if not crops:
@@ -127,7 +131,7 @@ def proposal_crops(source, propose, *, size=CROP_SIZE, threshold=0.5, balance=Tr
         numbers, truth = instance_boxes(instances)
         matched, overlap = overlapping(boxes, truth)
         for box, best, counts in zip(np.asarray(boxes), matched, overlap >= threshold, strict=True):
-            if counts and class_of.get(int(numbers[best]), 0):
+            if counts and _is_object(source, class_of.get(int(numbers[best]))):
                 crops.append((index, box, None))
                 classes.append(class_of[int(numbers[best])])
     if not crops:
@@ -194,7 +198,14 @@ def objects(source, index, mask):
     from skimage.measure import label
 
     ignored = mask == source.ignore_class if source.ignore_class is not None else False
-    return label(np.where(ignored, 0, mask), background=0, connectivity=2)
+    # Background is 0 for `label`: classes move up by one where class 0 is one of them.
+    classes = mask if source.has_background else mask.astype(int) + 1
+    return label(np.where(ignored, 0, classes), background=0, connectivity=2)
+
+
+def _is_object(source, number):
+    """Whether a class, None for none, is one of objects."""
+    return number is not None and (number > 0 or not source.has_background)
 
 
 def _items(source, title):

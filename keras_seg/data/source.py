@@ -29,12 +29,14 @@ class Source:
 
     Attributes:
         drawn: bool. True where images are made by this library, so that nothing in them can be wrong.
+        has_background: bool. False where class 0 is a class like the others, as in whole scenes.
         has_crowds: bool. True where some objects are marked as regions of many (COCO's `iscrowd`).
         masks_from_objects: bool. True where masks of classes are painted from annotated objects.
         skips_bad: bool. True where `read_objects` leaves out bad annotations, see `without_bad_objects`.
     """
 
     drawn = False
+    has_background = True
     has_crowds = False
     masks_from_objects = False
     skips_bad = False

@@ -27,6 +27,19 @@ def test_instance_crops_hold_one_object_each():
         assert mask[8:-8, 8:-8].any()
 
 
+@pytest.mark.data
+def test_scenes_without_background_ignore_what_is_beside_the_object(real_data):
+    source = open_source(f"camvid:{real_data / 'camvid' / 'train'}#0:2")
+    crops = instance_crops(source, size=64, balance=False)
+    kinds = set()
+    for index in range(len(crops)):
+        found = set(np.unique(crops.read(index)[1]).tolist()) - {source.ignore_class}
+        assert len(found) <= 1
+        kinds |= found
+    # Class 0 is the sky, and as much an object as the others.
+    assert 0 in kinds and len(kinds) > 5
+
+
 def test_proposal_crops_overlap_objects_and_keep_all_labels():
     source = open_source(SHAPES)
     crops = proposal_crops(source, whole, threshold=0.01)
