@@ -59,13 +59,13 @@ class BoxCrops(Source):
     def _read(self, row):
         index, box, instance = self._crops[row]
         image, mask = self._source.read(index)
+        nothing = 0 if self.has_background else self.ignore_class
         if instance is not None:
             other = objects(self._source, index, mask) != instance
             if self.ignore_class is not None:
                 other &= mask != self.ignore_class
-            nothing = 0 if self.has_background else self.ignore_class
             mask = np.where(other, nothing, mask).astype(mask.dtype)
-        return crop_box(image, box, self._side), crop_box_mask(mask, box, self._side)
+        return crop_box(image, box, self._side), crop_box_mask(mask, box, self._side, nothing)
 
     def _size(self, row):
         return self._side, self._side
