@@ -111,6 +111,6 @@ NATIVE = {
     "max_pool_with_argmax": Native(_max_pool_with_argmax, _pool_serves),
     "max_unpool": Native(_max_unpool, _unpool_serves),
     "nms": Native(suppression_tensorflow.kept_by_pairs, lambda: not under_xla()),
-    "rows_in_use": Native(_rows_in_use, lambda: not under_xla()),
     "resize_bilinear": Native(_resize_bilinear, lambda known: not known),
+    "rows_in_use": Native(_rows_in_use, lambda: not under_xla()),
 }
