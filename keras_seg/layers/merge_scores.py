@@ -41,7 +41,8 @@ class MeanOfProbabilities(_MergeScores):
 
     def call(self, inputs):
         logits = [ops.cast(scores, self.compute_dtype) for scores in inputs]
-        logs = ops.stack([ops.log_softmax(scores, axis=-1) for scores in logits])
+        # Not `log_softmax`: OpenVINO 2026.4 has wrong values for it behind some networks.
+        logs = ops.stack([scores - ops.logsumexp(scores, axis=-1, keepdims=True) for scores in logits])
         return ops.logsumexp(logs, axis=0) - ops.log(ops.cast(len(inputs), self.compute_dtype))
 
 
