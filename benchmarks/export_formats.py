@@ -13,6 +13,7 @@ partner.
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -83,18 +84,22 @@ def draw(name, file):
     model = _MODELS[name]()
     rng = np.random.default_rng(1)
     if name == "mask_rcnn":
-        # Heads that are surer of some boxes than of others.
-        for head in (model.rpn_head, model.box_head, model.mask_head):
-            for weight in head.weights:
-                if weight.path.endswith("kernel"):
-                    scale = 0.35 * np.sqrt(2 / np.prod(weight.shape[:-1]))
-                    weight.assign(scale * rng.normal(size=weight.shape))
+        draw_heads(model, rng)
     for layer in model._flatten_layers():
         # An FCN starts with scores of zero and DeconvNet with tiny ones: then all classes would be ties.
         if layer.name.startswith(("score", "seg_score")) and layer.get_weights():
             shapes = [weight.shape for weight in layer.get_weights()]
             layer.set_weights([rng.normal(size=shape).astype("float32") for shape in shapes])
     model.save(file)
+
+
+def draw_heads(model, rng):
+    """Give a Mask R-CNN random heads that are surer of some boxes than of others."""
+    for head in (model.rpn_head, model.box_head, model.mask_head):
+        for weight in head.weights:
+            if weight.path.endswith("kernel"):
+                scale = 0.35 * (2 / math.prod(weight.shape[:-1])) ** 0.5
+                weight.assign(scale * rng.normal(size=weight.shape))
 
 
 def _fcn(variant):

@@ -59,7 +59,7 @@ def main():
     masks = rng.integers(0, NUM_CLASSES, shape).astype("int32")
     results = []
     for name in arguments.networks:
-        if name != "vgg16" and importlib.util.find_spec("torchvision") is None:
+        if NETWORKS[name][1] is _torchvision and importlib.util.find_spec("torchvision") is None:
             print(f"{name} left out: its peer is torchvision's, and torchvision is not installed")
             continue
         for precision in arguments.precision:

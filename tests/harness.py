@@ -1,7 +1,10 @@
 """What every layer and every semantic model must do, checked in one place."""
 
+import warnings
+
 import keras
 import numpy as np
+import pytest
 
 
 def reload(model, folder):
@@ -32,3 +35,21 @@ def assert_every_weight_moves(model, images, masks, loss):
         new = np.array(weight)
         assert np.isfinite(new).all(), weight.path
         assert not np.array_equal(old, new), f"{weight.path} did not move"
+
+
+def import_keras_cv():
+    """The package, or skips. It is no longer developed, and warns of its own dependencies."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("keras_cv")
+
+
+def small_keras_cv_resnet():
+    """A ResNet of KerasCV with a few weights."""
+    return import_keras_cv().models.ResNetBackbone(
+        stackwise_filters=[8, 16, 32, 64],
+        stackwise_blocks=[1, 1, 1, 1],
+        stackwise_strides=[1, 2, 2, 2],
+        include_rescaling=True,
+        input_shape=(None, None, 3),
+    )

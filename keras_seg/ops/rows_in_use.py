@@ -20,8 +20,10 @@ def rows_in_use(counts, most):
         a scalar tensor in TensorFlow, for slicing. `most` itself where shapes have to be known: on JAX and
         under XLA.
     """
-    native = native_form("rows_in_use")
-    return most if native is None else native(counts, most, STEP)
+    bound = native_form("slice_bound")
+    if bound is None:
+        return most
+    return bound(ops.clip(-(-ops.max(counts) // STEP) * STEP, 1, most))
 
 
 def with_padding(values, most):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks.export_formats import draw_heads
 from keras_seg import mask_rcnn
 from keras_seg.cli.main import main
 from keras_seg.export import export_model
@@ -62,12 +63,7 @@ def small_mask_rcnn():
         max_proposals=(100, 100),
         max_detections=20,
     )
-    rng = np.random.default_rng(0)
-    for head in (model.rpn_head, model.box_head, model.mask_head):
-        for weight in head.weights:
-            if weight.path.endswith("kernel"):
-                scale = 0.35 * np.sqrt(2 / np.prod(weight.shape[:-1]))
-                weight.assign(scale * rng.normal(size=weight.shape))
+    draw_heads(model, np.random.default_rng(0))
     return model
 
 

@@ -1,7 +1,5 @@
 """The builder of Mask R-CNN: backbones, normalizations, sizes, the published counts, weights, errors."""
 
-import warnings
-
 import keras
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ import pytest
 from keras_seg import mask_rcnn
 from keras_seg.layers import BatchNormalization, RoIAlign, RoIPool
 from keras_seg.models.weights import layers_by_name
-from tests.harness import reload
+from tests.harness import reload, small_keras_cv_resnet
 from tests.models.tiny_detector import SIDE, assert_detections_equal, scenes, small_backbone, tiny
 
 pytestmark = pytest.mark.tf_only
@@ -104,18 +102,7 @@ def test_backbone_of_keras_applications(tmp_path):
 
 
 def test_backbone_of_keras_cv():
-    with warnings.catch_warnings():
-        # It is no longer developed, and warns of its own dependencies.
-        warnings.simplefilter("ignore")
-        keras_cv = pytest.importorskip("keras_cv")
-    backbone = keras_cv.models.ResNetBackbone(
-        stackwise_filters=[8, 16, 32, 64],
-        stackwise_blocks=[1, 1, 1, 1],
-        stackwise_strides=[1, 2, 2, 2],
-        include_rescaling=True,
-        input_shape=(None, None, 3),
-    )
-    model = tiny(backbone=backbone)
+    model = tiny(backbone=small_keras_cv_resnet())
     assert sorted(model.features.output) == ["P2", "P3", "P4", "P5", "P6"]
     assert model.predict(scenes()[0], verbose=0)["boxes"].shape == (2, 10, 4)
 

@@ -62,7 +62,8 @@ def eight_photographs(real_data, folder):
     images, annotations = [], []
     for number, (name, index, view) in enumerate(VIEWS):
         image, objects = {"coco": coco, "voc": voc}[name].read_objects(index)
-        layers = [_seen(image, view), *(_seen(mask, view) for mask in whole_masks(objects, image.shape[:2]))]
+        masks = (objects.full_mask(row, image.shape[:2]) for row in range(len(objects)))
+        layers = [_seen(image, view), *(_seen(255 * mask.astype("uint8"), view) for mask in masks)]
         height, width = layers[0].shape[:2]
         Image.fromarray(layers[0]).save(folder / f"{number}.png")
         images.append({"id": number, "file_name": f"{number}.png", "height": height, "width": width})
@@ -85,14 +86,6 @@ def eight_photographs(real_data, folder):
     data = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "annotations.json").write_text(json.dumps(data))
     return f"coco:{folder / 'annotations.json'},{folder}"
-
-
-def whole_masks(objects, size):
-    """uint8 (H, W) of each object, 0 or 255."""
-    for mask, (top, left) in zip(objects.masks, objects.origins, strict=True):
-        whole = np.zeros(size, "uint8")
-        whole[top : top + mask.shape[0], left : left + mask.shape[1]] = 255 * mask
-        yield whole
 
 
 def _seen(image, view):

@@ -28,11 +28,6 @@ def _labels_below(labels, limit, name, expected, fix):
     return labels
 
 
-def _rows_in_use(counts, most, step):
-    rows = -(-int(counts.max()) // step) * step
-    return min(max(rows, 1), most)
-
-
 NATIVE = {
     "add_rows": Native(roi_torch.add_rows),
     "bag_maxima": Native(roi_torch.bag_maxima, lambda: not torch.backends.mps.is_available()),
@@ -43,5 +38,5 @@ NATIVE = {
     "max_pool_with_argmax": Native(pooling_torch.max_pool_with_argmax, _pool_serves),
     "max_unpool": Native(pooling_torch.max_unpool, _unpool_serves),
     "nms": Native(suppression_torch.kept_by_pairs),
-    "rows_in_use": Native(_rows_in_use),
+    "slice_bound": Native(int),
 }
