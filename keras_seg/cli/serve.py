@@ -11,6 +11,7 @@ _EXAMPLES = (
 )
 # The limits that have an option, and what they are for.
 _LIMITS = {
+    "connections": "most open connections (503)",
     "body_bytes": "largest request body, bytes (413)",
     "image_pixels": "largest image, pixels (400); the network's memory grows with it",
     "batch_images": "most images in one request and in one run of the model",

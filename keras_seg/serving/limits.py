@@ -12,6 +12,7 @@ class Limits:
     """Bounds that keep memory and time finite whatever is sent.
 
     Attributes:
+        connections: int. Most open connections; one beyond them gets a 503 and is closed.
         body_bytes: int. Largest body of a request, bytes, after decompression; beyond it 413.
         body_bytes_in_flight: int. Of all requests from their first byte to the model's answer; beyond it 503.
         image_pixels: int. Largest image, height times width, as its header says; beyond it 400, before
@@ -24,6 +25,7 @@ class Limits:
         answer_seconds: float. From the whole body to the answer; beyond it 504.
     """
 
+    connections: int = 1024
     body_bytes: int = 32 * _MEBIBYTE
     body_bytes_in_flight: int = 256 * _MEBIBYTE
     image_pixels: int = 1 << 22

@@ -5,6 +5,7 @@ import contextlib
 import signal
 
 from keras_seg.serving.application import make_application
+from keras_seg.serving.connections import listen
 from keras_seg.serving.limits import Limits
 from keras_seg.utils.optional import import_optional
 
@@ -24,10 +25,10 @@ def run_server(models, host="127.0.0.1", port=8501, limits=None, poll_seconds=5.
     import_optional("aiohttp.web", "The server", "serve")
     limits = limits or Limits()
     application = make_application(models, limits, poll_seconds)
-    asyncio.run(_serve(application, models, host, port, stop_seconds))
+    asyncio.run(_serve(application, models, host, port, limits.connections, stop_seconds))
 
 
-async def _serve(application, models, host, port, stop_seconds):
+async def _serve(application, models, host, port, connections, stop_seconds):
     from aiohttp import web
 
     stop = asyncio.Event()
@@ -40,10 +41,10 @@ async def _serve(application, models, host, port, stop_seconds):
         application, handler_cancellation=True, access_log=None, shutdown_timeout=stop_seconds
     )
     await runner.setup()
+    listener = None
     try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        address, real_port = runner.addresses[0][:2]
+        listener = await listen(runner.server, host, port, connections)
+        address, real_port = listener.sockets[0].getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         for name in models:
             print(f"http://{shown}:{real_port}/v1/models/{name}:predict")
@@ -51,4 +52,6 @@ async def _serve(application, models, host, port, stop_seconds):
         await stop.wait()
         print("stopping: accepted requests are answered first", flush=True)
     finally:
+        if listener:
+            listener.close()
         await runner.cleanup()

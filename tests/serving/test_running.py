@@ -54,6 +54,22 @@ def test_it_listens_on_loopback_and_finishes_what_it_has_taken(toy):
         assert "accepted requests are answered first" in process.stdout.read()
 
 
+def test_connections_beyond_the_limit_are_answered_503_and_closed(toy):
+    body = bytes_request(encoded(drawn(600, 600)))  # larger than what a connection buffers
+    with served(f"named={toy}", "--connections", "3") as (_, port), contextlib.ExitStack() as idle:
+        for _ in range(3):
+            idle.enter_context(socket.create_connection(("127.0.0.1", port)))
+        for request in (None, body):
+            status, answer = ask(port, "/v1/models/named" + (":predict" if request else ""), request)
+            assert status == 503
+            assert answer == {"error": "All 3 connections of this server are in use; try again later."}
+        idle.close()
+        deadline = time.monotonic() + 60
+        while (status := ask(port, "/v1/models/named:predict", body)[0]) == 503:
+            assert time.monotonic() < deadline
+        assert status == 200
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
