@@ -15,6 +15,7 @@ from keras import layers
 
 from keras_seg.backbones.explicit_padding import conv, dense_scores, max_pool, refuse_weights
 from keras_seg.backbones.preprocessing import images_input, mode_affine
+from keras_seg.layers.fully_connected import FullyConnectedConv2D
 from keras_seg.utils.validation import check_choice, check_integer
 
 
@@ -88,10 +89,11 @@ def classifier_features(x, padding="valid", dropout=0.5):
     """
     check_choice("padding", padding, ("valid", "same"))
     x = layers.Dropout(dropout, name="drop5")(x)
-    x = conv(x, 4096, 6, "fc6", pad=((2, 3), (2, 3)) if padding == "same" else 0)
+    pad = ((2, 3), (2, 3)) if padding == "same" else 0
+    x = conv(x, 4096, 6, "fc6", pad=pad, kind=FullyConnectedConv2D)
     x = layers.ReLU(name="relu6")(x)
     x = layers.Dropout(dropout, name="drop6")(x)
-    x = conv(x, 4096, 1, "fc7")
+    x = conv(x, 4096, 1, "fc7", kind=FullyConnectedConv2D)
     return layers.ReLU(name="relu7")(x)
 
 

@@ -12,7 +12,7 @@ from keras_seg.layers.conv_block import he_normal
 from keras_seg.utils.validation import bad_argument, check_integer
 
 
-def conv(x, filters, kernel_size, name, *, strides=1, pad=0, dilation=1, use_bias=True):
+def conv(x, filters, kernel_size, name, *, strides=1, pad=0, dilation=1, use_bias=True, kind=layers.Conv2D):
     """Convolution with zeros around the map.
 
     Args:
@@ -24,6 +24,7 @@ def conv(x, filters, kernel_size, name, *, strides=1, pad=0, dilation=1, use_bia
         pad: int, pixels on each side, or ((top, bottom), (left, right)).
         dilation: int. Distance of neighbouring kernel weights, pixels.
         use_bias: bool. False where a normalization follows.
+        kind: `keras.layers.Conv2D`, or a class that takes its arguments.
 
     Returns:
         Tensor (N, h, w, filters), h = floor((H + 2 pad - dilation (kernel_size - 1) - 1) / strides) + 1.
@@ -31,7 +32,7 @@ def conv(x, filters, kernel_size, name, *, strides=1, pad=0, dilation=1, use_bia
     same = strides == 1 and pad == dilation * (kernel_size - 1) / 2
     if pad and not same:
         x = layers.ZeroPadding2D(pad, data_format="channels_last", name=f"{name}_pad")(x)
-    return layers.Conv2D(
+    return kind(
         filters,
         kernel_size,
         strides,

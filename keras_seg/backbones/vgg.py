@@ -13,6 +13,7 @@ from keras import layers
 from keras_seg.backbones.explicit_padding import batch_norm, conv, dense_scores, refuse_weights
 from keras_seg.backbones.input_channels import adapt_first_kernel
 from keras_seg.backbones.preprocessing import images_input, mode_affine
+from keras_seg.layers.fully_connected import FullyConnectedConv2D
 from keras_seg.utils.validation import bad_argument, check_choice, check_integer
 
 # (convolutions, channels) of each block.
@@ -138,7 +139,8 @@ def classifier_features(x, padding="valid", dropout=0.5):
     """
     check_choice("padding", padding, ("valid", "same"))
     for index, kernel_size in ((6, 7), (7, 1)):
-        x = conv(x, 4096, kernel_size, f"fc{index}", pad=kernel_size // 2 if padding == "same" else 0)
+        pad = kernel_size // 2 if padding == "same" else 0
+        x = conv(x, 4096, kernel_size, f"fc{index}", pad=pad, kind=FullyConnectedConv2D)
         x = layers.ReLU(name=f"relu{index}")(x)
         x = layers.Dropout(dropout, name=f"drop{index}")(x)
     return x

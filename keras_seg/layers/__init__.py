@@ -5,6 +5,7 @@ from keras_seg.layers.bilinear_upsampling import BilinearKernel, BilinearUpsampl
 from keras_seg.layers.color_affine import ColorAffine
 from keras_seg.layers.crop_to_match import CropToMatch
 from keras_seg.layers.feature_pyramid import FeaturePyramid
+from keras_seg.layers.fully_connected import FullyConnectedConv2D, FullyConnectedConv2DTranspose
 from keras_seg.layers.max_pooling_with_argmax import MaxPoolingWithArgmax2D
 from keras_seg.layers.max_unpooling import MaxUnpooling2D
 from keras_seg.layers.merge_scores import MeanOfProbabilities, ProductOfScores
@@ -20,6 +21,8 @@ __all__ = [
     "ColorAffine",
     "CropToMatch",
     "FeaturePyramid",
+    "FullyConnectedConv2D",
+    "FullyConnectedConv2DTranspose",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "MeanOfProbabilities",

@@ -11,6 +11,7 @@ from keras_seg.backbones import vgg
 from keras_seg.backbones.explicit_padding import batch_norm, conv
 from keras_seg.backbones.preprocessing import check_input_shape, images_input, mode_affine, mode_of
 from keras_seg.layers.color_affine import ColorAffine
+from keras_seg.layers.fully_connected import FullyConnectedConv2D, FullyConnectedConv2DTranspose
 from keras_seg.layers.max_pooling_with_argmax import MaxPoolingWithArgmax2D
 from keras_seg.layers.max_unpooling import MaxUnpooling2D
 from keras_seg.layers.size_check import SizeCheck
@@ -108,7 +109,7 @@ def _encoder(input_shape, width, weights):
     x = vgg.features(images, normalize=True, width=width, shift=_SHIFT, pool=pool)
     channels = vgg.scaled(_FC_CHANNELS, width)
     for layer, kernel_size in (("fc6", _FC_WINDOW), ("fc7", 1)):
-        x = conv(x, channels, kernel_size, layer)
+        x = conv(x, channels, kernel_size, layer, kind=FullyConnectedConv2D)
         x = _normalized(x, layer)
     model = keras.Model(images, {"features": x, **indices}, name="encoder")
     if weights == "imagenet":
@@ -118,7 +119,7 @@ def _encoder(input_shape, width, weights):
 
 def _decode(maps, num_classes, width):
     """The mirrored half: the vector back to a map, then unpooling and convolutions, five times."""
-    x = layers.Conv2DTranspose(
+    x = FullyConnectedConv2DTranspose(
         vgg.scaled(_DECODER[0][0], width),
         _FC_WINDOW,
         kernel_initializer=_gaussian(),
