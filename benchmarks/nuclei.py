@@ -86,7 +86,7 @@ def _parse():
     )
     parser.add_argument("model", help="model.keras of examples/train_nuclei.py")
     parser.add_argument("data", help="folder with images/ and instances/")
-    parser.add_argument("--min-scale", type=float, default=1.5, help="least scale of images")
+    parser.add_argument("--min-scale", type=float, default=2.0, help="least scale of images")
     parser.add_argument("--choose-on", type=int, default=40, help="training images, to choose the score by")
     parser.add_argument("--picture", metavar="FILE", help="PNG of truth and detections")
     parser.add_argument("--rows", type=int, default=5, help="images in it")

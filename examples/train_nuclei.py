@@ -113,7 +113,7 @@ def parse():
     parser.add_argument("--scale", type=float, nargs=2, default=(1.4, 2.8), metavar=("LOW", "HIGH"))
     parser.add_argument("--native", action="store_true", help="--scale is of the image's own pixels")
     parser.add_argument("--light-copies", type=int, default=1, help="how often light images count")
-    parser.add_argument("--min-scale", type=float, default=1.5, help="least scale of whole images, to score")
+    parser.add_argument("--min-scale", type=float, default=2.0, help="least scale of whole images, to score")
     parser.add_argument("--weights", help="a model.keras of this script to start from")
     parser.add_argument("--seed", type=int, default=0, help="of the crops")
     parser.add_argument("--out", default="runs/nuclei")

@@ -1,13 +1,15 @@
 """Masks of boxes at the image's size as PNG, by TensorFlow's stock ops.
 
-The rule is that of `keras_seg.inference.mask_pasting`: a mask is computed where its box is, one at a time.
+The rules are those of `keras_seg.inference`: a mask is computed where its box is, one at a time, and of masks
+that are mostly hidden nothing is drawn.
 """
 
 THRESHOLD = 0.5
+_MIN_VISIBLE = 0.5
 
 
 def id_map_png(masks, boxes, image_size, count):
-    """The map of objects as a 16-bit PNG: 0 is background, k + 1 object k, earlier objects on top.
+    """The map of objects as a 16-bit PNG: what `Detections.id_map` gives.
 
     Args:
         masks: float32 (D, m, n), probabilities.
@@ -23,14 +25,17 @@ def id_map_png(masks, boxes, image_size, count):
     def paint(index, ids):
         window, (top, left, bottom, right) = _pasted(masks[index], boxes[index], image_size)
         under = ids[top:bottom, left:right]
-        painted = tf.where(window, tf.cast(index + 1, tf.int32), under)
+        shows = tf.logical_and(window, under == 0)
+        parts = [tf.cast(tf.math.count_nonzero(pixels), tf.float32) for pixels in (shows, window)]
+        shows = tf.logical_and(shows, parts[0] >= _MIN_VISIBLE * parts[1])
+        painted = tf.where(shows, tf.cast(index + 1, tf.int32), under)
         band = tf.concat([ids[top:bottom, :left], painted, ids[top:bottom, right:]], axis=1)
-        return index - 1, tf.concat([ids[:top], band, ids[bottom:]], axis=0)
+        return index + 1, tf.concat([ids[:top], band, ids[bottom:]], axis=0)
 
     _, ids = tf.while_loop(
-        lambda index, _: index >= 0,
+        lambda index, _: index < count,
         paint,
-        (count - 1, tf.zeros(image_size, tf.int32)),
+        (0, tf.zeros(image_size, tf.int32)),
         shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None])),
         parallel_iterations=1,
     )

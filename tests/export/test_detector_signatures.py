@@ -10,8 +10,11 @@ from PIL import Image
 from keras_seg.data.image_files import decode_image
 from keras_seg.data.letterbox import Letterbox
 from keras_seg.export.graph_letterbox import GraphLetterbox
+from keras_seg.export.graph_pasting import id_map_png
 from keras_seg.export.signatures import build_module, write_classes
 from keras_seg.inference import predict_instances
+from keras_seg.inference.detections import Detections
+from keras_seg.inference.mask_pasting import PastedMasks
 from tests.inference.slot_detector import draw_slots, slot_detector
 
 pytestmark = pytest.mark.tf_only
@@ -100,6 +103,22 @@ def test_encoded_images_of_different_sizes_in_one_batch(model, signatures):
         assert ids.dtype == np.uint16
         np.testing.assert_array_equal(ids, found.above(0.5).id_map())
         assert 0 < ids.max() < count  # one object is below 0.5
+
+
+def test_the_map_of_crowded_objects_is_that_of_detections():
+    import tensorflow as tf
+
+    rng, size, count = np.random.default_rng(0), (70, 90), 40
+    corners = rng.uniform(-10, 60, (count, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(5, 40, (count, 2))], axis=1).astype("float32")
+    masks = rng.uniform(0.2, 1, (count, 28, 28)).astype("float32")
+    pasted = PastedMasks(masks, boxes, size, 0.5)
+    labels, scores = np.zeros(count, "int32"), np.linspace(1, 0, count)
+    expected = Detections(boxes, labels, scores, pasted, pasted.origins, size).id_map()
+    shown = set(np.unique(expected)) - {0}
+    assert 5 < len(shown) < count - 5
+    png = tf.function(id_map_png)(masks, boxes, tf.constant(size), tf.constant(count))
+    np.testing.assert_array_equal(pixels_of(png.numpy()), expected)
 
 
 def test_the_signature_without_masks_says_the_same(signatures):

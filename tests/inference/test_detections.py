@@ -125,6 +125,23 @@ def test_the_best_of_overlapping_objects_is_on_top():
     assert all((masks[0] & mask).any() for mask in masks[1:])
 
 
+def test_what_is_mostly_hidden_is_not_drawn():
+    # A third of the second shows beside the first; the others are free.
+    boxes = [[10, 10, 50, 50], [34, 10, 58, 50], [30, 52, 70, 58], [60, 2, 70, 8]]
+    boxes, size = np.asarray(boxes, "float32"), (60, 80)
+    masks = PastedMasks(np.ones((4, 28, 28)), boxes, size, 0.5)
+    scores = np.linspace(0.9, 0.6, 4)
+    found = Detections(boxes, np.zeros(4, "int32"), scores, masks, masks.origins, size)
+    assert sorted(np.unique(found.id_map())) == [0, 1, 3, 4]
+    assert sorted(np.unique(found.id_map(0.3))) == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(found.id_map(0) == 2, found.full_mask(1) & ~found.full_mask(0))
+    # What is left out hides nothing.
+    behind = found.id_map(0.3) == 2
+    assert behind.any() and not found.id_map()[behind].any()
+    with pytest.raises(ValueError, match="min_visible"):
+        found.id_map(2)
+
+
 def test_run_lengths_are_pycocotools_own():
     found = drawn([[5.5, 5, 40, 40], [-4, -9, 90, 70], [100, 3, 120, 9]], [0.9, 0.8, 0.7])
     for index, rle in enumerate(found.to_rle()):
