@@ -3,6 +3,8 @@
 K. He, G. Gkioxari, P. Dollár and R. Girshick, "Mask R-CNN", ICCV 2017, https://arxiv.org/abs/1703.06870.
 """
 
+import dataclasses
+import inspect
 import re
 
 from keras_seg.models.detector import MaskRCNN
@@ -151,6 +153,20 @@ def mask_rcnn(
     if weights not in (None, "imagenet"):
         load_model_weights(model, weights)
     return model
+
+
+def _signature_with_settings(builder):
+    """Every setting with its default in place of `**settings`: what `help` and completion show."""
+    signature = inspect.signature(builder)
+    named = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    settings = [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
+        for field in dataclasses.fields(DetectorSettings)
+    ]
+    return signature.replace(parameters=named + settings)
+
+
+mask_rcnn.__signature__ = _signature_with_settings(mask_rcnn)
 
 
 def _settings(options):

@@ -1,5 +1,7 @@
 """The builder of Mask R-CNN: backbones, normalizations, sizes, the published counts, weights, errors."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -246,3 +248,10 @@ def test_a_backbone_whose_levels_begin_too_late():
         ValueError, match="`backbone` must be a network with maps of stride 4, 8.*It has P3, P6"
     ):
         tiny(backbone=keras.Model(images, x, name="coarse"))
+
+
+def test_help_shows_every_setting_with_its_default():
+    shown = inspect.signature(mask_rcnn).parameters
+    assert list(shown)[:2] == ["num_classes", "input_shape"]
+    assert shown["roi_samples"].default == 512 and shown["anchor_sizes"].default == (32, 64, 128, 256, 512)
+    assert not any(parameter.kind is parameter.VAR_KEYWORD for parameter in shown.values())
