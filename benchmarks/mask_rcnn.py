@@ -2,7 +2,6 @@
 
     python -m benchmarks.mask_rcnn
     python -m benchmarks.mask_rcnn --precision bfloat16 --batches 4 --json mask_rcnn.json
-    python -m benchmarks.mask_rcnn --works predict "predict, frozen"
     python -m benchmarks.mask_rcnn --memory
     KERAS_BACKEND=jax python -m benchmarks.mask_rcnn --parts-only
 
@@ -27,7 +26,7 @@ from keras_seg.data.placement import Placement
 
 SIDE, CLASSES, OBJECTS = 512, 90, 8
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-WORKS = ("predict", "predict, frozen", "training step")
+WORKS = ("predict", "training step")
 
 
 def main():
@@ -41,7 +40,7 @@ def main():
                 results += _memory(precision, batch)
                 continue
             if not arguments.parts_only:
-                results += _compare(precision, batch, arguments.repeats, arguments.works)
+                results += _compare(precision, batch, arguments.repeats)
             results += _parts(precision, batch, arguments.repeats)
     if arguments.json:
         write_results(arguments.json, results)
@@ -93,15 +92,6 @@ class KerasMaskRCNN:
     def predict(self, images):
         return self.model.predict_on_batch(images)["num_detections"].tolist()
 
-    def predict_frozen(self, images):
-        return self._frozen.predict_on_batch(images)["num_detections"].tolist()
-
-    @functools.cached_property
-    def _frozen(self):
-        from keras_seg.inference import FrozenModel
-
-        return FrozenModel(self.model)
-
     def train(self, images, objects):
         self.model.train_on_batch(images, _truth(objects))
 
@@ -124,7 +114,7 @@ def _truth(objects):
     }
 
 
-def _compare(precision, batch, repeats, works):
+def _compare(precision, batch, repeats):
     from benchmarks.torch_mask_rcnn import TorchMaskRCNN
 
     peer = TorchMaskRCNN(SIDE, precision)
@@ -132,15 +122,11 @@ def _compare(precision, batch, repeats, works):
     images, objects = made_images(batch)
     print(f"detections: keras_seg {ours.predict(images)}, torchvision {peer.predict(images)}")
     rows = []
-    for work in works:
-        one, other, *given = {
-            "predict": (ours.predict, peer.predict, images),
-            "predict, frozen": (ours.predict_frozen, peer.predict, images),
-            "training step": (ours.train, peer.train, images, objects),
-        }[work]
+    for work in WORKS:
+        name, arguments = ("predict", (images,)) if work == "predict" else ("train", (images, objects))
         functions = {
-            "keras_seg": functools.partial(one, *given),
-            "torchvision": functools.partial(other, *given),
+            "keras_seg": lambda name=name, arguments=arguments: getattr(ours, name)(*arguments),
+            "torchvision": lambda name=name, arguments=arguments: getattr(peer, name)(*arguments),
         }
         times = interleaved_medians(functions, repeats)
         rows.append(
@@ -215,7 +201,7 @@ def _compiled(function):
 def _memory(precision, batch):
     """Peak memory of a process that does one work, beyond the model and what is imported."""
     rows = []
-    for work in ("predict", "training step"):
+    for work in WORKS:
         peaks = {}
         for who in ("keras_seg", "torchvision"):
             command = [sys.executable, "-m", "benchmarks.mask_rcnn", "--memory-of", who, work]
@@ -262,7 +248,6 @@ def _parse():
     both = ("float32", "bfloat16")
     parser.add_argument("--precision", nargs="+", default=both, choices=both)
     parser.add_argument("--batches", nargs="+", type=int, default=(1, 4), help="images in a step")
-    parser.add_argument("--works", nargs="+", default=WORKS, choices=WORKS, metavar="WORK")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--parts-only", action="store_true", help="no peer, so no torchvision needed")
     parser.add_argument("--memory", action="store_true", help="peak memory in place of time")

@@ -27,9 +27,7 @@ class ObjectFiles:
     def __init__(
         self, opened, paths, folder, score_threshold=None, min_scale=None, overlay=False, results=False
     ):
-        from keras_seg.inference.detector import frozen_for
-
-        self._model, self._names = frozen_for(opened.model, len(paths)), opened.class_names
+        self._model, self._names = opened.model, opened.class_names
         self._category_ids = opened.category_ids or range(1, _MOST_CATEGORIES + 1)
         self._folder, self._overlay = Path(folder), overlay
         score = _SCORE if score_threshold is None else score_threshold

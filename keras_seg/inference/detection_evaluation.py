@@ -3,7 +3,7 @@
 from keras_seg.data import open_source
 from keras_seg.inference.coco_scores import CocoScores
 from keras_seg.inference.detections import predict_instances
-from keras_seg.inference.detector import Detector, frozen_for
+from keras_seg.inference.detector import Detector
 from keras_seg.inference.evaluation import named_precisions
 from keras_seg.metrics.instances import instance_matches, precision_of_matches
 from keras_seg.utils.progress import track
@@ -48,7 +48,6 @@ def evaluate_instances(
     check_fits(model, data)
     check_integer("batch_size", batch_size)
     check_number("instance_score_threshold", instance_score_threshold, 0, 1)
-    model = frozen_for(model, len(data))
     scores, matches = CocoScores(data.object_names, max_detections), []
     for first in track(range(0, len(data), batch_size), "evaluating", disable=not progress):
         indices = range(first, min(first + batch_size, len(data)))

@@ -3,12 +3,10 @@
 import keras
 import numpy as np
 
-from keras_seg.inference.frozen_model import FrozenModel
 from keras_seg.models.detector import MaskRCNN
 from keras_seg.utils.validation import bad_argument
 
 OUTPUTS = ("boxes", "labels", "scores", "masks", "num_detections")
-_WORTH_FREEZING = 100  # images: freezing takes the time that it saves on as many
 
 
 def is_detector(model):
@@ -16,19 +14,13 @@ def is_detector(model):
 
     Args:
         model: keras.Model. A `MaskRCNN` is a detector, and so is any functional model whose outputs are a
-            dict with the names in `OUTPUTS`, such as one with a MaskRCNN in it, and a FrozenModel of either.
+            dict with the names in `OUTPUTS`, such as one with a MaskRCNN in it.
     """
-    model = _unfrozen(model)
     if isinstance(model, MaskRCNN):
         return True
     # Sequential models that are not built have no outputs.
     outputs = getattr(model, "output", None) if isinstance(model, keras.Model) and model.built else None
     return isinstance(outputs, dict) and outputs.keys() >= set(OUTPUTS)
-
-
-def frozen_for(model, count):
-    """The detector, made ready beforehand where `count` images repay that."""
-    return FrozenModel(model) if count >= _WORTH_FREEZING else model
 
 
 class Detector:
@@ -55,7 +47,7 @@ class Detector:
             raise bad_argument("model", "built for images of one size (H, W, C)", f"input_shape {shape}")
         self.model = model
         self.input_size, self.channels = tuple(shape[1:3]), shape[3]
-        self.num_classes = getattr(_unfrozen(model), "num_classes", None)
+        self.num_classes = getattr(model, "num_classes", None)
 
     def detect(self, images):
         """Run one batch: array (N, H, W, C), 0..255 -> list of N dicts, without the rows of padding.
@@ -73,7 +65,3 @@ class Detector:
         kept = kept[np.argsort(-outputs["scores"][index][kept], kind="stable")]
         types = {"boxes": "float32", "labels": "int32", "scores": "float32", "masks": "float32"}
         return {name: outputs[name][index][kept].astype(dtype) for name, dtype in types.items()}
-
-
-def _unfrozen(model):
-    return model.model if isinstance(model, FrozenModel) else model

@@ -5,16 +5,8 @@ import numpy as np
 import pytest
 
 from keras_seg import fcn, unet
-from keras_seg.inference import (
-    FrozenModel,
-    detector,
-    predict_instances,
-    predict_probabilities,
-    predict_proposals,
-    predict_tiled,
-)
+from keras_seg.inference import FrozenModel, predict_probabilities, predict_proposals, predict_tiled
 from tests.harness import pixels
-from tests.models.tiny_detector import SIDE, tiny
 
 
 def backbone():
@@ -58,31 +50,6 @@ def test_answers_as_the_model(name, policy):
             tolerance = (1e-5 if policy == "float32" else 0.04) * np.abs(expected).max()
             np.testing.assert_allclose(received, expected, atol=tolerance)
             assert received.dtype == np.float32
-
-
-def test_a_detector_finds_the_same():
-    model = tiny()
-    frozen = FrozenModel(model)
-    images = pixels(2, SIDE, SIDE, 3)
-    expected, received = model.predict_on_batch(images), frozen.predict_on_batch(images)
-    assert received.keys() == expected.keys()
-    assert expected["num_detections"].sum() > 0
-    for name, values in expected.items():
-        assert received[name].dtype == values.dtype
-        np.testing.assert_allclose(received[name], values, rtol=1e-3, atol=1e-3 if "score" in name else 0.01)
-    found, before = (predict_instances(network, list(images)) for network in (frozen, model))
-    assert [len(one.boxes) for one in found] == [len(one.boxes) for one in before]
-    with pytest.raises(ValueError, match="images.*built for"):
-        frozen.predict_on_batch(pixels(1, 32, SIDE, 3))
-
-
-@pytest.mark.tf_only
-def test_many_images_are_evaluated_by_a_frozen_detector(monkeypatch):
-    made = []
-    monkeypatch.setattr(detector, "FrozenModel", lambda model: made.append(model) or model)
-    model = tiny()
-    assert detector.frozen_for(model, 5) is model and not made
-    assert detector.frozen_for(model, 500) is model and made == [model]
 
 
 @pytest.mark.tf_only

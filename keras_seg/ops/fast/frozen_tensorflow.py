@@ -11,18 +11,13 @@ def frozen_function(call, input_shape):
     a variable both are done at every call. Costs a copy of the weights, and another of those laid out anew.
 
     Args:
-        call: callable from a tensor to a tensor or a structure of them, as a model in inference.
+        call: callable from a tensor to a tensor, as a model in inference.
         input_shape: shape of the tensor, None for free sides.
 
     Returns:
-        Callable from an array to a NumPy array, or the same structure of them.
+        Callable from an array to a NumPy array.
     """
     traced = tf.function(call, autograph=False, jit_compile=False)
     concrete = traced.get_concrete_function(tf.TensorSpec(input_shape, "float32"))
     frozen = convert_variables_to_constants_v2(concrete)
-
-    def run(images):
-        arrays = [output.numpy() for output in frozen(tf.constant(images, "float32"))]
-        return tf.nest.pack_sequence_as(concrete.structured_outputs, arrays)
-
-    return run
+    return lambda images: frozen(tf.constant(images, "float32"))[0].numpy()
