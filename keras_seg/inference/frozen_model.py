@@ -7,7 +7,7 @@ class FrozenModel:
     """A model as it is now, for many predictions in a row: later changes of its weights do not show.
 
     On TensorFlow on a CPU the weights become constants of one graph for all sizes, which are cast and laid
-    out once and not at every call: FCN-8s on VGG16 takes two thirds of the time of `model.predict`, see
+    out once and not at every call: a tenth of FCN-8s's time in bfloat16, a twentieth in float32, see
     `benchmarks.fcn`. Elsewhere it runs the model's own `predict_on_batch`. It can stand for the model in
     `predict_probabilities`, `predict_tiled`, `predict_proposals` and `evaluate_semantic`.
 
