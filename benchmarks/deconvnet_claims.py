@@ -67,6 +67,7 @@ def _parse():
     parser.add_argument("--fcn-learning-rate", type=float, default=1e-3, help="the peak, of FCN")
     parser.add_argument("--count", type=int, default=100, help="proposals of an image")
     parser.add_argument("--min-side", type=float, default=12, help="of a proposal, pixels")
+    parser.add_argument("--aggregate", default="max", choices=("max", "mean"), help="of proposals")
     parser.add_argument("--small", type=float, default=24, help="side of a small object, pixels")
     parser.add_argument("--precision", default="mixed_bfloat16", choices=("float32", "mixed_bfloat16"))
     parser.add_argument("--seed", type=int, default=0)
@@ -165,7 +166,7 @@ def small_fcn(data, width):
 
 def _score(networks, val, boxes, arguments):
     """Print and return the scores of each network and of the ensemble; draw the first images."""
-    names = [*networks, "ensemble"]
+    names = [*networks, "ensemble", "class 0 alone"]
     networks = {name: FrozenModel(network) for name, network in networks.items()}
     matrices = {name: np.zeros((val.num_classes,) * 2, "int64") for name in names}
     overlaps = {name: [] for name in names}
@@ -175,9 +176,12 @@ def _score(networks, val, boxes, arguments):
         answers = {}
         for name, network in networks.items():
             found = None if name == "FCN-8s" else [boxes[1][val.ids[index]]]
-            answers[name] = predict_probabilities(network, [image], proposals=found, batch_size=10)[0]
+            answers[name] = predict_probabilities(
+                network, [image], proposals=found, aggregate=arguments.aggregate, batch_size=10
+            )[0]
         answers["ensemble"] = (answers["two stages"] + answers["FCN-8s"]) / 2
         classes = {name: answer.argmax(axis=-1) for name, answer in answers.items()}
+        classes["class 0 alone"] = np.zeros_like(classes["FCN-8s"])
         counted = truth < val.num_classes
         for name in names:
             np.add.at(matrices[name], (truth[counted], classes[name][counted]), 1)

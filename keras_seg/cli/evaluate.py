@@ -65,6 +65,7 @@ def _evaluate_semantic(model, data, arguments):
         batch_size=arguments.batch_size,
         augment=arguments.augment,
         proposals=read_proposals_option(arguments.proposals),
+        aggregate=arguments.aggregate or "max",
         crf=arguments.crf,
     )
 
@@ -72,7 +73,7 @@ def _evaluate_semantic(model, data, arguments):
 def _evaluate_detector(model, data, arguments):
     from keras_seg.inference import evaluate_instances
 
-    refuse_options(arguments, ("augment", "proposals", "crf"), "a detector")
+    refuse_options(arguments, ("augment", "proposals", "aggregate", "crf"), "a detector")
     given = {
         "instance_score_threshold": arguments.score_threshold,
         "max_detections": arguments.max_detections,

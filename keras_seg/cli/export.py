@@ -58,7 +58,5 @@ def _read(paths, model):
     if not paths:
         return None
     from keras_seg.data.image_files import read_image
-    from keras_seg.inference import is_detector
 
-    channels = 3 if is_detector(model) else model.input_shape[-1]
-    return [read_image(path, channels) for path in paths]
+    return [read_image(path, model.input_shape[-1]) for path in paths]

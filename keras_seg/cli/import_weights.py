@@ -9,6 +9,7 @@ _EXAMPLES = (
     "keras-seg import-weights fcn_resnet50 fcn_resnet50_coco-1167a1af.pth --out fcn.keras",
     "keras-seg import-weights resnet50 fine-tuned.safetensors --out resnet50.keras",
     "keras-seg import-weights vgg16 vgg16-397923af.pth --input-shape any any 1    # grey images",
+    "keras-seg import-weights maskrcnn_resnet50_fpn maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth --out coco.keras",
     "keras-seg predict fcn.keras photos/ --out predictions --overlay",
 )
 
@@ -17,6 +18,8 @@ _NEXT = {
     "              keras.saving.load_model({out!r}).predict(images)\n"
     "            To segment, load the checkpoint into the encoder of a network and train that:\n"
     '              keras_seg.weights.load_encoder(keras_seg.fcn(21, backbone="{name}"), "{name}", {file!r})',
+    "detector": "keras-seg predict {out} IMAGES... --out predictions --overlay\n"
+    "            keras-seg evaluate {out} --data coco:ANNOTATIONS.json,IMAGES,labels=ids",
     "semantic": "keras-seg predict {out} IMAGES... --out predictions --overlay\n"
     "            keras-seg export {out} served/{name}",
 }
@@ -38,7 +41,8 @@ def add_parser(commands):
         nargs=3,
         type=_side,
         metavar=("H", "W", "C"),
-        help='pixels and channels, "any" for a free side; any size and 3 channels if not given',
+        help='pixels and channels, "any" for a free side; any size, of detectors 1024 x 1024, and 3 channels '
+        "if not given",
     )
     parser.add_argument(
         "--transform-input",
@@ -60,15 +64,16 @@ def run(arguments):
     model, report = from_torchvision(
         arguments.name,
         arguments.file,
-        tuple(arguments.input_shape or (None, None, 3)),
+        arguments.input_shape and tuple(arguments.input_shape),
         transform_input=arguments.transform_input,
         return_report=True,
     )
     with atomic_file(out) as temporary:
         model.save(temporary)
-    advice = _NEXT[architecture(arguments.name).task]
-    advice = advice.format(out=str(out), name=arguments.name, file=arguments.file)
-    sizes = f"{_shape(model.input_shape)} to {_shape(model.output_shape)}"
+    task = architecture(arguments.name).task
+    advice = _NEXT[task].format(out=str(out), name=arguments.name, file=arguments.file)
+    outputs = "detections" if task == "detector" else _shape(model.output_shape)
+    sizes = f"{_shape(model.input_shape)} to {outputs}"
     print(f"{report}\nmodel       {out}, {out.stat().st_size / 1e6:.1f} MB: {sizes}\nnext        {advice}")
 
 

@@ -122,9 +122,9 @@ def _add_deconvnet_options(group):
     )
     group.add_argument(
         "--proposals",
-        default="selective_search",
         metavar="{selective_search,FILE}",
-        help="of the second stage: found at its start, or of a file that `keras-seg propose` wrote",
+        help="of the second stage: found at its start by selective search if not given, or of a file that "
+        "`keras-seg propose` wrote",
     )
     group.add_argument(
         "--val-proposals",
@@ -134,8 +134,7 @@ def _add_deconvnet_options(group):
     group.add_argument(
         "--statistics-steps",
         type=int,
-        default=100,
-        help="batches that measure the batch statistics anew after the second stage",
+        help="batches that measure the batch statistics anew after the second stage; 100 if not given",
     )
 
 

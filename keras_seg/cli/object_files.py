@@ -20,19 +20,28 @@ class ObjectFiles:
         folder: str or Path. `folder/NAME.png` gets 16-bit ids of objects, 1 for the best.
         score_threshold: float or None, which means 0.5. Lower scores are in no picture.
         min_scale: float or None. Least scale at which large images are seen, see `predict_instances`.
+        batch_size: int. Windows of an image at once.
         overlay: bool. Also write `folder/overlays/NAME.png`.
         results: bool. Keep what `write_results` writes.
     """
 
     def __init__(
-        self, opened, paths, folder, score_threshold=None, min_scale=None, overlay=False, results=False
+        self,
+        opened,
+        paths,
+        folder,
+        score_threshold=None,
+        min_scale=None,
+        batch_size=1,
+        overlay=False,
+        results=False,
     ):
         self._model, self._names = opened.model, opened.class_names
         self._category_ids = opened.category_ids or range(1, _MOST_CATEGORIES + 1)
         self._folder, self._overlay = Path(folder), overlay
         score = _SCORE if score_threshold is None else score_threshold
         self._score = check_number("score_threshold", score, 0, 1)
-        self._min_scale = min_scale
+        self._min_scale, self._batch_size = min_scale, batch_size
         named = all(path.stem.isdecimal() for path in paths)
         self._ids = {path: int(path.stem) if named else number for number, path in enumerate(paths, start=1)}
         self._results = [] if results else None
@@ -44,7 +53,9 @@ class ObjectFiles:
         from keras_seg.viz import detection_overlay, save_png
 
         image = read_image(path, self._model.input_shape[-1])
-        (found,) = predict_instances(self._model, [image], min_scale=self._min_scale)
+        (found,) = predict_instances(
+            self._model, [image], batch_size=self._batch_size, min_scale=self._min_scale
+        )
         shown = found.above(self._score)
         save_png(self._folder / f"{path.stem}.png", shown.id_map())
         if self._overlay:

@@ -42,6 +42,11 @@ def add_inference_options(parser):
         "that `keras-seg propose` wrote",
     )
     parser.add_argument(
+        "--aggregate",
+        choices=("max", "mean"),
+        help="the scores of overlapping proposals: the largest, as the paper, if not given",
+    )
+    parser.add_argument(
         "--crf", action="store_true", help="refine the result by the image's edges: a fully connected CRF"
     )
 

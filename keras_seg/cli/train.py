@@ -5,11 +5,13 @@ import sys
 
 from keras_seg.cli.detector_network import MASK_RCNN
 from keras_seg.cli.networks import NETWORKS as SEMANTIC_NETWORKS
-from keras_seg.cli.options import DATA_HELP, add_command, image_size
+from keras_seg.cli.options import DATA_HELP, add_command, image_size, refuse_options
 from keras_seg.version import __version__
 
 NETWORKS = (*SEMANTIC_NETWORKS, MASK_RCNN)
 # What suits a detector from random weights, on small batches.
+# Without a default: they mean something in a training of several stages only.
+_OF_STAGES = ("stage_epochs", "proposals", "val_proposals", "statistics_steps")
 _DETECTOR_DEFAULTS = {
     "batch_size": 2,
     "augment": "default",
@@ -109,6 +111,8 @@ def _add_run_options(group):
 def _run(arguments):
     from keras_seg.training import RunFolder
 
+    if not (getattr(arguments, "staged", False) or getattr(arguments, "two_stage", False)):
+        refuse_options(arguments, [n for n in _OF_STAGES if hasattr(arguments, n)], "a training in one stage")
     run = RunFolder(arguments.out)
     options = _options(arguments)
     if arguments.resume and run.config.is_file():
@@ -140,7 +144,8 @@ def _train(network, run, options, resume):
         pictures = _train_two_stage(network, run, options, data, val, resume)
     else:
         pictures = _train_once(network, run, options, data, val, resume)
-    best = max(row.get(options["monitor"], float("nan")) for row in run.read_history())
+    monitored = [row[options["monitor"]] for row in run.read_history() if options["monitor"] in row]
+    best = (min if options["monitor"].endswith("loss") else max)(monitored)
     print(
         f"{options['monitor']} of the best epoch: {best:.4f}\n"
         f"model       {run.model}\ncurves      {run.curves}\npictures    {pictures}\n"
@@ -224,15 +229,16 @@ def _train_two_stage(network, run, options, data, val, resume):
     settings["augment"] = settings["augment"] or "light"
     found = (read_proposals_option(options[name]) for name in ("proposals", "val_proposals"))
     boxes, val_boxes = (propose if some == "selective_search" else some for some in found)
+    steps = options["statistics_steps"]
     train_two_stage(
         network.build(data, options),
         data,
         val,
         run,
         epochs=options["stage_epochs"] or options["epochs"],
-        proposals=boxes,
+        proposals=propose if boxes is None else boxes,
         val_proposals=val_boxes,
-        statistics_steps=options["statistics_steps"],
+        statistics_steps=100 if steps is None else steps,
         resume=resume,
         **settings,
     )

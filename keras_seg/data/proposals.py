@@ -60,8 +60,8 @@ def propose(
     """
     check_choice("method", method, METHODS)
     check_integer("count", count)
-    check_number("enlarge", enlarge)
-    check_number("min_side", min_side)
+    check_number("enlarge", enlarge, 0.01)
+    check_number("min_side", min_side, 0)
     pixels, scale = _working_image(image, check_integer("work_size", work_size, 16))
     if method == "edge_boxes":
         boxes = _edge_boxes(pixels, model_file)
@@ -168,7 +168,7 @@ def boxes_of_edges(edges, orientation, count=2000):
     boxes, scores = finder.getBoundingBoxes(edges, orientation)
     if len(boxes) == 0:
         return np.zeros((0, 4), "float32")
-    return _from_corners_and_sizes(boxes)[np.argsort(-np.ravel(scores), kind="stable")]
+    return _from_corners_and_sizes(np.asarray(boxes)[np.argsort(-np.ravel(scores), kind="stable")])
 
 
 def _from_corners_and_sizes(boxes):

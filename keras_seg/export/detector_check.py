@@ -15,6 +15,7 @@ from keras_seg.export import check
 from keras_seg.export.report import ExportError
 from keras_seg.export.sizes import SizeRule
 from keras_seg.inference import predict_instances
+from keras_seg.inference.detections import draw_below
 from keras_seg.inference.detector import OUTPUTS, Detector
 from keras_seg.ops import box_iou
 
@@ -149,8 +150,8 @@ class DetectorCheck:
             return mask
 
         ids = np.zeros(size, "uint16")
-        for k in reversed(range(int((served["scores"] >= self._score_threshold).sum()))):
-            ids[full_mask(k)] = k + 1
+        for k in range(int((served["scores"] >= self._score_threshold).sum())):
+            draw_below(ids, full_mask(k), k + 1)
         agrees = np.array_equal(ids, check.decode_png(answers[f"instance_{i}"]))
         return {**served, "full_mask": full_mask}, agrees
 

@@ -5,7 +5,6 @@ that are mostly hidden nothing is drawn.
 """
 
 THRESHOLD = 0.5
-_MIN_VISIBLE = 0.5
 
 
 def id_map_png(masks, boxes, image_size, count):
@@ -26,8 +25,8 @@ def id_map_png(masks, boxes, image_size, count):
         window, (top, left, bottom, right) = _pasted(masks[index], boxes[index], image_size)
         under = ids[top:bottom, left:right]
         shows = tf.logical_and(window, under == 0)
-        parts = [tf.cast(tf.math.count_nonzero(pixels), tf.float32) for pixels in (shows, window)]
-        shows = tf.logical_and(shows, parts[0] >= _MIN_VISIBLE * parts[1])
+        half_shows = 2 * tf.math.count_nonzero(shows) >= tf.math.count_nonzero(window)
+        shows = tf.logical_and(shows, half_shows)
         painted = tf.where(shows, tf.cast(index + 1, tf.int32), under)
         band = tf.concat([ids[top:bottom, :left], painted, ids[top:bottom, right:]], axis=1)
         return index + 1, tf.concat([ids[:top], band, ids[bottom:]], axis=0)

@@ -23,7 +23,8 @@ def evaluate_instances(
     """Score a detector on whole images, by COCO's measure and by that of nuclei benchmarks.
 
     COCO's average precision weighs all detections by their scores; it needs no threshold. The other counts
-    the objects of one map, in which each pixel belongs to the best-scored object there, so a threshold says
+    the objects of one map, in which each pixel belongs to the best-scored object there and what is mostly
+    hidden is left out (`Detections.id_map`), so a threshold says
     which detections are drawn at all.
 
     Args:
@@ -39,7 +40,9 @@ def evaluate_instances(
     Returns:
         dict of float: "box_ap", "mask_ap" and the others of `CocoScores.result`; and without regard to class
         "average_precision/iou_0.50" to 0.95, TP / (TP + FP + FN) over all objects of all images, with their
-        mean "average_precision/mean". Crowd regions are no objects there.
+        mean "average_precision/mean", as the StarDist paper has it; and the mean over the images of what each
+        has by itself, "average_precision_of_images/...", as the Data Science Bowl 2018 does. Crowd regions
+        are no objects there.
 
     Raises:
         ValueError: no detector, or one of another number of classes or channels than the data.
@@ -57,7 +60,11 @@ def evaluate_instances(
             scores.add(truth, found)
             drawn = found.above(instance_score_threshold).id_map()
             matches.append(instance_matches(truth.id_map(found.image_size), drawn))
-    return {**scores.result(), **named_precisions(precision_of_matches(matches))}
+    return {
+        **scores.result(),
+        **named_precisions(precision_of_matches(matches)),
+        **named_precisions(precision_of_matches(matches, average="images"), "average_precision_of_images"),
+    }
 
 
 def check_fits(model, data):

@@ -69,10 +69,7 @@ class Detections:
             raise ValueError(f"A map of 16 bits holds {_MOST_IDS} objects; these are {len(self)}.")
         ids = np.zeros(self.image_size, "uint16")
         for index in range(len(self)):
-            place, mask = self._place(index, ids), self.masks[index]
-            shows = mask & (place == 0)
-            if np.count_nonzero(shows) >= min_visible * np.count_nonzero(mask):
-                place[shows] = index + 1
+            draw_below(self._place(index, ids), self.masks[index], index + 1, min_visible)
         return ids
 
     def to_rle(self):
@@ -84,6 +81,20 @@ class Detections:
     def _place(self, index, canvas):
         (top, left), (height, width) = self.masks.origins[index], self.masks.sizes[index]
         return canvas[top : top + height, left : left + width]
+
+
+def draw_below(ids, mask, number, min_visible=0.5):
+    """Draw an object below those that a map has already, if enough of it shows.
+
+    Args:
+        ids: integers (H, W), 0 where nothing is yet. Changed in place.
+        mask: bool (H, W), the object's.
+        number: int, its id.
+        min_visible: float within 0..1, default 0.5. The least part of the mask that must show.
+    """
+    shows = mask & (ids == 0)
+    if np.count_nonzero(shows) >= min_visible * np.count_nonzero(mask):
+        ids[shows] = number
 
 
 def predict_instances(

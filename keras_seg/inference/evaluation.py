@@ -16,7 +16,17 @@ from keras_seg.utils.validation import bad_argument
 _SMALLEST_NUCLEUS = 20
 
 
-def evaluate_semantic(model, data, *, batch_size=4, augment=None, proposals=None, crf=False, progress=True):
+def evaluate_semantic(
+    model,
+    data,
+    *,
+    batch_size=4,
+    augment=None,
+    proposals=None,
+    aggregate="max",
+    crf=False,
+    progress=True,
+):
     """Score a model on whole images.
 
     Args:
@@ -26,6 +36,7 @@ def evaluate_semantic(model, data, *, batch_size=4, augment=None, proposals=None
         augment: None, "mirror" or "all": average over flips and turns, see `predict_probabilities`.
         proposals: None, or what makes boxes: "selective_search", a callable from an image to boxes, or a dict
             from the data's ids to boxes, see `predict_proposals`.
+        aggregate: "max" (default) or "mean" of the scores of overlapping proposals, see `predict_proposals`.
         crf: bool. Refine by a fully connected CRF, see `dense_crf`.
         progress: bool. Show a bar on a terminal.
 
@@ -51,7 +62,13 @@ def evaluate_semantic(model, data, *, batch_size=4, augment=None, proposals=None
         if isinstance(proposals, dict):
             boxes = [boxes_of(proposals, data.ids[index], lambda image=image: image)]
         probabilities = predict_probabilities(
-            model, [image], batch_size=batch_size, augment=augment, proposals=boxes, crf=crf
+            model,
+            [image],
+            batch_size=batch_size,
+            augment=augment,
+            proposals=boxes,
+            aggregate=aggregate,
+            crf=crf,
         )[0]
         predicted = classes_from_probabilities(probabilities).astype("int64")
         counted = truth < classes
@@ -97,11 +114,9 @@ def _neurite_scores(details):
     }
 
 
-def named_precisions(scores):
+def named_precisions(scores, group="average_precision"):
     """The scores of `keras_seg.metrics.average_precision` under the names that evaluations use."""
     named = {
-        f"average_precision/iou_0.{name.removeprefix('ap')}": value
-        for name, value in scores.items()
-        if name != "ap"
+        f"{group}/iou_0.{name.removeprefix('ap')}": value for name, value in scores.items() if name != "ap"
     }
-    return {**named, "average_precision/mean": scores["ap"]}
+    return {**named, f"{group}/mean": scores["ap"]}

@@ -7,9 +7,9 @@ class FrozenModel:
     """A model as it is now, for many predictions in a row: later changes of its weights do not show.
 
     On TensorFlow on a CPU the weights become constants of one graph for all sizes, which are cast and laid
-    out once and not at every call: a tenth of FCN-8s's time in bfloat16, a twentieth in float32, see
-    `benchmarks.fcn`. Elsewhere it runs the model's own `predict_on_batch`. It can stand for the model in
-    `predict_probabilities`, `predict_tiled`, `predict_proposals` and `evaluate_semantic`.
+    out once and not at every call, which saves FCN-8s about a tenth of its time in bfloat16 and a twentieth
+    in float32, see `benchmarks.fcn`. Elsewhere it runs the model's own `predict_on_batch`. It can stand for
+    the model in `predict_probabilities`, `predict_tiled`, `predict_proposals` and `evaluate_semantic`.
 
     Costs some seconds, a copy of the weights in memory, and while it is made and first run up to 20 times
     their size: weights of more than a fortieth of the machine's memory run by `predict_on_batch` too.

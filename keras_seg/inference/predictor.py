@@ -29,7 +29,9 @@ def predict_classes(model, images, **options):
     return [classes_from_probabilities(p) for p in predict_probabilities(model, images, **options)]
 
 
-def predict_probabilities(model, images, *, batch_size=4, augment=None, proposals=None, crf=False):
+def predict_probabilities(
+    model, images, *, batch_size=4, augment=None, proposals=None, aggregate="max", crf=False
+):
     """Class probabilities of every pixel of every image.
 
     A network that takes any size sees each image whole, images of one size together in batches. Images of
@@ -44,6 +46,7 @@ def predict_probabilities(model, images, *, batch_size=4, augment=None, proposal
             eight flips and quarter turns.
         proposals: None (default): whole images. "selective_search", a callable from an image to boxes, or a
             list of boxes (P, 4) for each image: crops around object proposals, see `predict_proposals`.
+        aggregate: "max" (default) or "mean" of the scores of overlapping proposals, see `predict_proposals`.
         crf: bool. Refine the probabilities by a fully connected CRF, see `dense_crf`.
 
     Returns:
@@ -57,11 +60,11 @@ def predict_probabilities(model, images, *, batch_size=4, augment=None, proposal
     if proposals is None:
         results = _whole(model, images, batch_size, augment)
     else:
-        results = _by_proposals(model, images, batch_size, augment, proposals)
+        results = _by_proposals(model, images, batch_size, augment, proposals, aggregate)
     return [dense_crf(p, image) for p, image in zip(results, images, strict=True)] if crf else results
 
 
-def _by_proposals(model, images, batch_size, augment, proposals):
+def _by_proposals(model, images, batch_size, augment, proposals, aggregate):
     if augment is not None:
         raise bad_argument("augment", "None with `proposals`", augment)
     images = [_with_channels(image, model.input_shape[-1]) for image in images]
@@ -70,7 +73,7 @@ def _by_proposals(model, images, batch_size, augment, proposals):
     if len(boxes) != len(images):
         raise bad_argument("proposals", f"boxes for each of the {len(images)} images", f"{len(boxes)} lists")
     return [
-        predict_proposals(model, image, some, batch_size=batch_size)
+        predict_proposals(model, image, some, aggregate=aggregate, batch_size=batch_size)
         for image, some in zip(images, boxes, strict=True)
     ]
 

@@ -50,7 +50,7 @@ class RegionProposals:
         self.model = model
         self._network = _Proposing(model)
         self.count = check_integer("count", count)
-        self.enlarge = check_number("enlarge", enlarge, 0)
+        self.enlarge = check_number("enlarge", enlarge, 0.01)
         self.min_side = check_number("min_side", min_side, 0)
 
     def __call__(self, image):

@@ -5,21 +5,25 @@ from keras import ops
 
 from keras_seg.ops.window_products import conv_by_product, conv_transpose_by_product
 
+_MOST_POSITIONS = 256
+
 
 @keras.saving.register_keras_serializable("keras_seg")
 class FullyConnectedConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` for kernels with many weights and maps with few positions, such as VGG16's fc6.
 
-    The same numbers up to rounding, in an eighth of the time where the map is a single window, see
-    `keras_seg.ops.window_products`. Arguments, weights, inputs and outputs are those of Keras's layer, and
-    weights may be exchanged with it. Strides, dilation, groups and "channels_first" are left to Keras.
+    The same numbers up to rounding, on a CPU in an eighth of the time where the map is a single window
+    (TensorFlow, float32, `predict`; see `benchmarks.fully_connected` and docs/results.md for others).
+    Arguments, weights, inputs and outputs are those of Keras's layer, and weights may be exchanged with it.
+    Strides, dilation, groups, "channels_first" and maps of more than 256 positions, where arithmetic takes
+    most of the time, are left to Keras.
 
     Reference: Long, Shelhamer and Darrell 2015, "Fully convolutional networks for semantic segmentation",
     section 3.1: a classifier's dense layers as convolutions.
     """
 
     def convolution_op(self, inputs, kernel):
-        if not _is_plain(self) or self.groups != 1 or self.padding not in ("valid", "same"):
+        if not _is_plain(self) or self.groups != 1 or not self._is_small(inputs):
             return super().convolution_op(inputs, kernel)
         if self.padding == "same":
             # As TensorFlow does for stride 1: of an even kernel the odd pixel comes last.
@@ -27,14 +31,20 @@ class FullyConnectedConv2D(keras.layers.Conv2D):
             inputs = ops.pad(inputs, [(0, 0), *around, (0, 0)])
         return conv_by_product(inputs, kernel)
 
+    def _is_small(self, inputs):
+        """Whether the map has few positions; one of free sides counts as small."""
+        _, height, width, _ = inputs.shape
+        return None in (height, width) or height * width <= _MOST_POSITIONS
+
 
 @keras.saving.register_keras_serializable("keras_seg")
 class FullyConnectedConv2DTranspose(keras.layers.Conv2DTranspose):
     """`keras.layers.Conv2DTranspose` for kernels with many weights and maps with few positions.
 
-    DeconvNet's first layer of the decoder, a vector to a map of 7 x 7. The same numbers up to rounding, in a
-    seventh of the time there. Arguments, weights, inputs and outputs are those of Keras's layer, and weights
-    may be exchanged with it. Strides, dilation, padding and "channels_first" are left to Keras.
+    DeconvNet's first layer of the decoder, a vector to a map of 7 x 7. The same numbers up to rounding, there
+    on a CPU in a sixth of the time (TensorFlow, float32, `predict`). Arguments, weights, inputs and outputs
+    are those of Keras's layer, and weights may be exchanged with it. Strides, dilation, padding and
+    "channels_first" are left to Keras.
     """
 
     def call(self, inputs):

@@ -26,8 +26,9 @@ from keras_seg.models.weights import load_model_weights
 from keras_seg.utils.validation import bad_argument, check_choice, check_integer
 
 _C4 = re.compile(r"(resnet\d+)_c4")
-# What the paper takes on one map: fewer proposals in the losses, and the mask from half the size.
-_C4_SAMPLES, _C4_STRIDE = 64, 16
+# What Detectron takes on one map: more anchors before suppression, which a pyramid takes of each level; and
+# fewer proposals in the losses.
+_C4_SETTINGS = {"pre_nms": (12000, 6000), "roi_samples": 64}
 
 
 def mask_rcnn(
@@ -91,8 +92,8 @@ def mask_rcnn(
             `anchor_sizes`, `anchor_ratios`, `rpn_thresholds`, `rpn_samples`, `rpn_positive_fraction`,
             `pre_nms`, `max_proposals`, `rpn_nms_threshold`, `roi_threshold`, `roi_samples`,
             `roi_positive_fraction`, `roi_layer`, `sampling_ratio`, `aligned`, `canonical_size`,
-            `score_threshold`, `nms_threshold`, `max_detections`, `seed`. On C4 `roi_samples` is 64 by
-            default.
+            `score_threshold`, `nms_threshold`, `max_detections`, `seed`. On C4 the defaults of `pre_nms`
+            and `roi_samples` are (12000, 6000) and 64.
 
     Returns:
         keras_seg.models.detector.MaskRCNN.
@@ -114,7 +115,7 @@ def mask_rcnn(
     imagenet = "imagenet" if weights == "imagenet" else None
     c4 = _C4.fullmatch(backbone) if isinstance(backbone, str) else None
     if c4:
-        settings.setdefault("roi_samples", _C4_SAMPLES)
+        settings = {**_C4_SETTINGS, **settings}
     settings = _settings(settings)
     if c4:
         features = single_features(c4[1], tuple(input_shape), imagenet, normalization, include_rescaling)

@@ -7,6 +7,8 @@ them as they are: `benchmarks.fully_connected` times both.
 
 from keras import ops
 
+from keras_seg.utils.validation import bad_argument
+
 
 def conv_by_product(x, kernel):
     """A convolution of stride 1 without padding.
@@ -19,11 +21,17 @@ def conv_by_product(x, kernel):
 
     Returns:
         Tensor (N, H - h + 1, W - w + 1, D).
+
+    Raises:
+        ValueError: a map that is smaller than the kernel.
     """
     height, width, _, units = kernel.shape
+    for side, least in zip(x.shape[1:3], (height, width), strict=True):
+        if side is not None and side < least:
+            raise bad_argument("x", f"a map of at least {height} x {width}, the kernel's size", x.shape)
     windows = _windows(_windows(x, width, axis=2), height, axis=1)
     product = ops.matmul(_rows(windows), ops.reshape(kernel, (-1, units)))
-    return ops.reshape(product, (-1, *_sides(windows), units))
+    return ops.reshape(product, (*ops.shape(windows)[:3], units))
 
 
 def conv_transpose_by_product(x, kernel):
@@ -40,8 +48,10 @@ def conv_transpose_by_product(x, kernel):
     product = ops.matmul(_rows(x), ops.transpose(ops.reshape(kernel, (-1, channels))))
     if tuple(x.shape[1:3]) == (1, 1):
         return ops.reshape(product, (-1, height, width, units))
-    windows = ops.reshape(product, (-1, *_sides(x), height * width * units))
-    return _overlapped(_overlapped(windows, height, axis=1), width, axis=2)
+    windows = ops.reshape(product, (*ops.shape(x)[:3], height * width * units))
+    # Sums of 16-bit numbers would be rounded at each step.
+    summed = _overlapped(ops.cast(windows, "float32"), height, axis=1)
+    return ops.cast(_overlapped(summed, width, axis=2), product.dtype)
 
 
 def _windows(x, length, axis):

@@ -5,7 +5,12 @@ import contextlib
 import signal
 
 from keras_seg.serving.application import make_application
-from keras_seg.serving.connections import listen
+from keras_seg.serving.connections import (
+    KEEP_ALIVE_SECONDS,
+    READ_BYTES,
+    connections_possible,
+    listen,
+)
 from keras_seg.serving.limits import Limits
 from keras_seg.utils.optional import import_optional
 
@@ -38,12 +43,17 @@ async def _serve(application, models, host, port, connections, stop_seconds):
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stop.set)
     runner = web.AppRunner(
-        application, handler_cancellation=True, access_log=None, shutdown_timeout=stop_seconds
+        application,
+        handler_cancellation=True,
+        access_log=None,
+        shutdown_timeout=stop_seconds,
+        keepalive_timeout=KEEP_ALIVE_SECONDS,
+        read_bufsize=READ_BYTES,
     )
     await runner.setup()
     listener = None
     try:
-        listener = await listen(runner.server, host, port, connections)
+        listener = await listen(runner.server, host, port, connections_possible(connections))
         address, real_port = listener.sockets[0].getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         for name in models:

@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_seg.data import open_source
 from keras_seg.inference import evaluate_instances
+from keras_seg.utils.optional import import_optional
 from keras_seg.utils.validation import check_integer
 
 LOGGED = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
@@ -32,6 +33,8 @@ class AveragePrecision(keras.callbacks.Callback):
 
     def __init__(self, data, every=1, limit=None, batch_size=1, max_detections=100):
         super().__init__()
+        # Before an epoch is trained in vain.
+        import_optional("pycocotools", "COCO's average precision", "coco")
         data = open_source(data)
         if limit is not None and check_integer("limit", limit) < len(data):
             data = data.subset(np.linspace(0, len(data) - 1, limit).astype(int))

@@ -43,9 +43,9 @@ def train_two_stage(
 
     Stage 1 sees the ground-truth objects one at a time, centred in 1.2 times their box, all else background.
     Stage 2 sees proposals that overlap an object's box with an IoU of at least 0.5, with all labels. Crops
-    are 250 pixels wide, of which a random window of `crop_size` is taken, mirrored half of the time; those of
-    rare classes are repeated. Reference: Noh, Hong, Han 2015, section 4.2. The released code trains with
-    `optimizer="sgd"` and `weight_decay=5e-4` at this rate.
+    are 250 / 224 times as wide as `crop_size`, of which a random window is taken, mirrored half of the time;
+    those of rare classes are repeated. Reference: Noh, Hong, Han 2015, section 4.2. The released code trains
+    with `optimizer="sgd"` and `weight_decay=5e-4` at this rate.
 
     Args:
         model: keras.Model to logits (N, H, W, K), not compiled.
@@ -78,6 +78,8 @@ def train_two_stage(
         raise bad_argument("epochs", "one number of epochs, or two, the second at least 1", epochs)
     train_data, val_data = open_source(train_data), open_source(val_data)
     training = {"augment": "light", "batch_size": batch_size, "crop_size": crop_size, **training}
+    # The released code cuts 250 pixels, and windows of 224 out of them.
+    side = -(-250 * max(crop_size) // 224)
     best, rows = None, []
     for stage_name, stage_epochs in zip(STAGES, epochs, strict=True):
         if not stage_epochs:
@@ -85,11 +87,17 @@ def train_two_stage(
         stage = RunFolder(run.path / stage_name)
         stage.start({**run.read_config(), "stage": stage_name}, resume)
         if stage_name == "instances":
-            crops = instance_crops(train_data), instance_crops(val_data, balance=False)
+            crops = (
+                instance_crops(train_data, size=side),
+                instance_crops(val_data, size=side, balance=False),
+            )
         else:
             boxes = _kept(proposals, train_data, stage.path / "train_boxes.npz")
             val_boxes = _kept(val_proposals or proposals, val_data, stage.path / "val_boxes.npz")
-            crops = proposal_crops(train_data, boxes), proposal_crops(val_data, val_boxes, balance=False)
+            crops = (
+                proposal_crops(train_data, boxes, size=side),
+                proposal_crops(val_data, val_boxes, size=side, balance=False),
+            )
         print(f"stage {stage_name}: {len(crops[0])} crops, {stage_epochs} epochs", flush=True)
         best = train_semantic(
             model if best is None else best,

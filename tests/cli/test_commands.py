@@ -225,15 +225,19 @@ def test_deconvnet_in_two_stages_by_proposals(tmp_path, photos, capsys):
     run = tmp_path / "run"
     train = (
         f"train deconvnet --two-stage --data {data} --val {val} --width 0.002 --proposals {boxes} "
-        f"--val-proposals {val_boxes} --stage-epochs 0 1 --steps-per-epoch 1 --batch-size 2 "
+        f"--val-proposals {val_boxes} --stage-epochs 1 1 --steps-per-epoch 1 --batch-size 2 "
         f"--statistics-steps 2 --out {run}"
     )
     assert main(train.split()) == 0
     assert str(run / "proposals" / "pictures") in capsys.readouterr().out
     options = RunFolder(run).read_config()["options"]
     assert (options["crop"], options["learning_rate"]) == ([224, 224], 0.01)
+    assert main(["train", "deconvnet", "--resume", "--out", str(run)]) == 0
+    assert [len(RunFolder(run / stage).read_history()) for stage in ("instances", "proposals")] == [1, 2]
+    assert main(f"train deconvnet --data {data} --proposals {boxes} --out {tmp_path / 'no'}".split()) == 2
+    assert "--proposals does not go with a training in one stage" in capsys.readouterr().err
     scores = tmp_path / "scores.json"
-    evaluate = f"evaluate {run} --data {val} --proposals {val_boxes} --crf --json {scores}"
+    evaluate = f"evaluate {run} --data {val} --aggregate mean --proposals {val_boxes} --crf --json {scores}"
     assert main(evaluate.split()) == 0
     assert 0 <= json.loads(scores.read_text())["mean_iou"] <= 1
     out = tmp_path / "out"

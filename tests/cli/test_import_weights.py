@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from keras_seg.cli.main import main
+from keras_seg.inference import is_detector
 from tests.harness import pixels
+from tests.models.tiny_detector import SIDE, tiny
 
 pytestmark = pytest.mark.tf_only
 torch = pytest.importorskip("torch")
@@ -44,6 +46,25 @@ def test_input_shape(checkpoint, tmp_path):
     command = ["import-weights", "resnet18", str(checkpoint), "--out", str(out)]
     assert main([*command, "--input-shape", "224", "any", "1"]) == 0
     assert keras.saving.load_model(out).input_shape == (None, 224, None, 1)
+
+
+def test_a_detector(tmp_path, capsys, monkeypatch):
+    """What follows the import itself, whose 44 million weights other tests bring in."""
+    asked = []
+
+    def imported(name, file, input_shape, **options):
+        asked.append((name, input_shape))
+        return tiny(), "the report"
+
+    monkeypatch.setattr("keras_seg.weights.from_torchvision", imported)
+    out = tmp_path / "mine.keras"
+    assert main(["import-weights", "maskrcnn_resnet50_fpn", "mine.pth", "--out", str(out)]) == 0
+    # Detectors have a size of their own where none is given.
+    assert asked == [("maskrcnn_resnet50_fpn", None)]
+    said = capsys.readouterr().out
+    assert "the report" in said and f"{SIDE} x {SIDE} x 3 to detections" in said
+    assert f"keras-seg predict {out}" in said
+    assert is_detector(keras.saving.load_model(out))
 
 
 class TestErrors:

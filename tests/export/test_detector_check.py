@@ -135,3 +135,22 @@ def test_a_model_that_has_diverged_is_not_exported():
     check = DetectorCheck(model, 0.5)
     with pytest.raises(ExportError, match="the training has diverged"):
         check.ask(check.prepare(IMAGES))
+
+
+def test_the_map_leaves_out_what_is_mostly_hidden(asked):
+    check, answers = asked
+    square = np.zeros((64, 64), "uint8")
+    square[10:40, 10:40] = 255
+    sliver = np.roll(square, 9, axis=1)  # 9 of its 30 columns show
+    given = {
+        "num_detections_0": np.array(2),
+        "scores_0": np.array([0.9, 0.8], "float32"),
+        "boxes_0": np.zeros((2, 4), "float32"),
+        "labels_0": np.zeros(2, "int32"),
+        "mask_0_0": png(square),
+        "mask_0_1": png(sliver),
+    }
+    ids = (square > 0).astype("uint16")
+    assert check._served({**answers, **given, "instance_0": png(ids)}, 0, (64, 64))[1]
+    ids[(sliver > 0) & (square == 0)] = 2
+    assert not check._served({**answers, **given, "instance_0": png(ids)}, 0, (64, 64))[1]

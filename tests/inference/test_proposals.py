@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_seg.inference import predict_proposals
+from keras_seg.inference import predict_probabilities, predict_proposals
+from keras_seg.inference.proposals import ScoreCanvas
 
 SIZE = 16
 
@@ -36,6 +37,35 @@ def test_boxes_of_the_networks_size_are_pasted_as_they_are(aggregate):
     # Where both boxes lie they agree: neither maximum nor mean changes anything.
     np.testing.assert_allclose(received[covered], scores[covered], rtol=1e-5, atol=1e-6)
     assert (received[~covered] == [0, -np.inf, -np.inf]).all()
+
+
+def test_the_aggregates_of_scores_that_differ():
+    # Columns 0, 1: the first box; 2, 3: both; 4: the second; 5: neither.
+    boxes = np.array([[0, 0, 4, 1], [2, 0, 5, 1]], "float32")
+    scores = np.array([[-1.0, 2.0, -3.0], [4.0, -5.0, -2.0]], "float32")
+    expected = {
+        # A box that does not cover a pixel has 0 there.
+        "max": [[0, 2, 0], [0, 2, 0], [4, 2, -2], [4, 2, -2], [4, 0, 0], [0, -np.inf, -np.inf]],
+        "mean": [[-1, 2, -3]] * 2 + [[1.5, -1.5, -2.5]] * 2 + [[4, -5, -2], [0, -np.inf, -np.inf]],
+    }
+    for aggregate, rows in expected.items():
+        canvas = ScoreCanvas((1, 6), 3, aggregate)
+        for box, score in zip(boxes, scores, strict=True):
+            canvas.add(box, np.broadcast_to(score, (8, 8, 3)))
+        np.testing.assert_allclose(canvas.scores()[0], rows)
+
+
+@pytest.mark.tf_only
+def test_probabilities_are_the_softmax_of_the_aggregate():
+    picture = image()
+    picture[10:30, 10:30] = (250, 20, 0)
+    boxes = [np.array([[4, 6, 20, 22], [10, 4, 50, 36]])]
+    for aggregate in ("max", "mean"):
+        logits = predict_proposals(network(), picture, boxes[0], aggregate=aggregate, output="logits")
+        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        expected = exponentials / exponentials.sum(axis=-1, keepdims=True)
+        (found,) = predict_probabilities(network(), [picture], proposals=boxes, aggregate=aggregate)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_over_the_border_and_resized():

@@ -21,7 +21,7 @@ PAIRS = {
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("size", [(5, 5), (8, 6)])
+@pytest.mark.parametrize("size", [(5, 5), (8, 6), (20, 18)])
 @pytest.mark.parametrize("name", PAIRS)
 def test_it_gives_what_keras_gives(name, size, settings):
     ours, theirs = (

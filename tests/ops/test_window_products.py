@@ -97,6 +97,23 @@ def rounding(loops, x, weights):
     return loops(np.abs(x), np.abs(weights)).max() * weights[..., 0].size / 2**24
 
 
+@pytest.mark.parametrize("size", [(4, 4), (7, 6)])
+def test_maps_below_the_kernel_are_refused(size):
+    with pytest.raises(ValueError, match="`x` must be a map of at least 7 x 7"):
+        conv_by_product(ops.zeros((2, *size, 3)), ops.zeros((7, 7, 3, 4)))
+
+
+def test_sums_of_overlapping_windows_are_rounded_once():
+    x, weights = arrays((6, 6), (5, 5), transposed=True)
+    x, weights = (ops.cast(array, "bfloat16") for array in (x, weights))
+    found = conv_transpose_by_product(x, weights)
+    found, x, weights = (ops.convert_to_numpy(ops.cast(a, "float32")) for a in (found, x, weights))
+    exact = conv_transpose_by_loops(x, weights)
+    # Each of 25 products is rounded to 8 bits, and the sum again.
+    sizes = conv_transpose_by_loops(np.abs(x), np.abs(weights))
+    assert np.all(np.abs(found - exact) <= sizes * 2.0**-8)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_keeps_its_dtype(dtype):
     x, weights = arrays((7, 7), (7, 7))

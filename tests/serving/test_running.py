@@ -85,3 +85,15 @@ def test_mistakes_are_one_line(arguments, message, tmp_path, monkeypatch, capsys
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on files")
+def test_fewer_connections_where_files_are_few():
+    # In a process of its own: the limit, once lowered, stays.
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (300, 400));"
+        "from keras_seg.serving.connections import connections_possible as possible;"
+        "print(possible(10), possible(1024), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["10", "144", "400"]

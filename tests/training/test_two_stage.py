@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_seg.data import open_source
+from keras_seg.data import instance_crops, open_source, proposal_crops
 from keras_seg.training import RunFolder, train_two_stage
 
 TRAIN = "shapes:count=3,size=96,num_classes=3,seed=0"
@@ -44,10 +44,46 @@ def test_trains_both_stages(tmp_path):
     run = RunFolder(tmp_path)
     run.start({}, False)
     best = train(run)
+    # Two epochs and the start of the second stage.
     assert [row["epoch"] for row in run.read_history()] == [1, 2, 3]
+    stages = [RunFolder(tmp_path / name) for name in ("instances", "proposals")]
+    assert [len(stage.read_history()) for stage in stages] == [1, 2]
+    before = keras.saving.load_model(stages[1].model)
+    for old, new in zip(before.weights, best.weights, strict=True):
+        same = np.array_equal(keras.ops.convert_to_numpy(old), keras.ops.convert_to_numpy(new))
+        # Measured anew, the statistics of the batches are others; nothing else is.
+        assert same != ("moving" in new.path)
     saved = keras.saving.load_model(run.model)
     for ours, theirs in zip(best.weights, saved.weights, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs))
+
+
+@pytest.mark.tf_only
+def test_each_stage_sees_its_own_crops(tmp_path, monkeypatch):
+    run, seen = RunFolder(tmp_path), []
+    run.start({}, False)
+
+    def spy(model, crops, val_crops, stage, **options):
+        seen.append((stage.path.name, crops, val_crops))
+        stage.save_model(model, stage.model)
+        stage.write_history([{"epoch": 1, "val_mean_iou": 0.5}])
+        return model
+
+    monkeypatch.setattr("keras_seg.training.two_stage.train_semantic", spy)
+    train(run, statistics_steps=0)
+    assert [name for name, *_ in seen] == ["instances", "proposals"]
+    for position, spec in ((1, TRAIN), (2, VAL)):
+        source = open_source(spec)
+        balance = position == 1
+        expected = (
+            instance_crops(source, size=36, balance=balance),
+            proposal_crops(source, windows, size=36, balance=balance),
+        )
+        for stage, crops in zip(seen, expected, strict=True):
+            assert len(stage[position]) == len(crops)
+            for ours, theirs in zip(stage[position].read(0), crops.read(0), strict=True):
+                assert ours.shape[:2] == (36, 36)  # 250 / 224 of 32
+                np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.tf_only
