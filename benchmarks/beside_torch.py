@@ -6,7 +6,7 @@ import sys
 import keras
 import torch
 
-from benchmarks.timing import interleaved_medians, processor_name
+from benchmarks.timing import POLICIES, interleaved_medians, processor_name
 from keras_seg import losses
 from keras_seg.inference import FrozenModel
 
@@ -16,7 +16,6 @@ if keras.backend.backend() == "tensorflow":
 
 # Of a network's arithmetic in each work: the gradient to the maps and to the kernels cost one more each.
 PASSES = {"predict": 1, "predict, frozen": 1, "training step": 3}
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def compare(name, build, build_peer, images, masks, precision, repeats, works=tuple(PASSES)):

@@ -17,8 +17,8 @@ import time
 import keras
 import numpy as np
 
-from benchmarks.beside_torch import PASSES, POLICIES, compare
-from benchmarks.timing import write_results
+from benchmarks.beside_torch import PASSES, compare
+from benchmarks.timing import POLICIES, write_results
 from benchmarks.torch_deconvnet import DeconvNet
 from benchmarks.torch_fcn import Normalized
 from keras_seg import deconvnet

@@ -13,11 +13,10 @@ import argparse
 import keras
 import numpy as np
 
-from benchmarks.timing import interleaved_medians, write_results
+from benchmarks.timing import POLICIES, interleaved_medians, write_results
 from keras_seg.layers import FullyConnectedConv2D, FullyConnectedConv2DTranspose
 
 KERNEL_SIZE = 7
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 # (what, images, side of the map, whether transposed)
 CASES = (
     ("one window, conv", 4, 7, False),

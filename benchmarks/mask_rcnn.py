@@ -23,13 +23,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from benchmarks.timing import interleaved_medians, processor_name, write_results
+from benchmarks.timing import POLICIES, interleaved_medians, processor_name, write_results
 from keras_seg.data.objects import Objects
 from keras_seg.data.placement import Placement
 
 SIDE, CLASSES, OBJECTS = 512, 90, 8
 MOST_DETECTIONS = 100
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 WORKS = ("predict", "training step")
 
 

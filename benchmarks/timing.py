@@ -8,6 +8,9 @@ from pathlib import Path
 
 from keras_seg.utils.atomic import atomic_file
 
+# Dtype policy of each precision that is timed.
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+
 
 def interleaved_medians(functions, repeats, warmup=2):
     """Median seconds of each function.

@@ -131,6 +131,8 @@ def _options(arguments):
 def _train(network, run, options, resume):
     import keras
 
+    from keras_seg.training.run_callbacks import mode_of
+
     data, val = _open_data(options, network.finds_objects)
     print(f"training    {data.describe()}\nvalidation  {len(val)} images\nrun folder  {run.path}", flush=True)
     run.start(_config(options, data), resume)
@@ -145,7 +147,7 @@ def _train(network, run, options, resume):
     else:
         pictures = _train_once(network, run, options, data, val, resume)
     monitored = [row[options["monitor"]] for row in run.read_history() if options["monitor"] in row]
-    best = (min if options["monitor"].endswith("loss") else max)(monitored)
+    best = {"min": min, "max": max}[mode_of(options["monitor"])](monitored)
     print(
         f"{options['monitor']} of the best epoch: {best:.4f}\n"
         f"model       {run.model}\ncurves      {run.curves}\npictures    {pictures}\n"
@@ -229,17 +231,19 @@ def _train_two_stage(network, run, options, data, val, resume):
     settings["augment"] = settings["augment"] or "light"
     found = (read_proposals_option(options[name]) for name in ("proposals", "val_proposals"))
     boxes, val_boxes = (propose if some == "selective_search" else some for some in found)
-    steps = options["statistics_steps"]
+    stages = {
+        "proposals": boxes,
+        "val_proposals": val_boxes,
+        "statistics_steps": options["statistics_steps"],
+    }
     train_two_stage(
         network.build(data, options),
         data,
         val,
         run,
         epochs=options["stage_epochs"] or options["epochs"],
-        proposals=propose if boxes is None else boxes,
-        val_proposals=val_boxes,
-        statistics_steps=100 if steps is None else steps,
         resume=resume,
+        **{name: value for name, value in stages.items() if value is not None},
         **settings,
     )
     return run.path / STAGES[-1] / "pictures"

@@ -25,7 +25,7 @@ class FullyConnectedConv2D(keras.layers.Conv2D):
     def convolution_op(self, inputs, kernel):
         if not _is_plain(self) or self.groups != 1 or not self._is_small(inputs):
             return super().convolution_op(inputs, kernel)
-        if self.padding == "same":
+        if self.padding == "same" and max(self.kernel_size) > 1:
             # As TensorFlow does for stride 1: of an even kernel the odd pixel comes last.
             around = [((side - 1) // 2, side // 2) for side in self.kernel_size]
             inputs = ops.pad(inputs, [(0, 0), *around, (0, 0)])

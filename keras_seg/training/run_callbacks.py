@@ -10,6 +10,11 @@ from keras_seg.viz import learning_curves, save_png
 _WORD = 2**31
 
 
+def mode_of(monitor):
+    """Which values of a log are the better ones: "min" for a name that ends in "loss", "max" otherwise."""
+    return "min" if monitor.endswith("loss") else "max"
+
+
 class BestModel(keras.callbacks.Callback):
     """Save the model to `run.model` whenever the monitored value is the best of the run.
 
@@ -25,7 +30,7 @@ class BestModel(keras.callbacks.Callback):
         super().__init__()
         self.run = run
         self.monitor = monitor
-        sign = -1 if monitor.endswith("loss") else 1
+        sign = -1 if mode_of(monitor) == "min" else 1
         self._score = lambda logs: sign * logs[monitor]
 
     def on_train_begin(self, logs=None):
@@ -108,6 +113,5 @@ def run_callbacks(run, first, *, epochs, steps_per_epoch, monitor, patience=None
         TrainingProgress(epochs, steps_per_epoch, tuple(dict.fromkeys(("loss", "val_loss", monitor)))),
     ]
     if patience:
-        mode = "min" if monitor.endswith("loss") else "max"
-        callbacks.append(keras.callbacks.EarlyStopping(monitor, mode=mode, patience=patience))
+        callbacks.append(keras.callbacks.EarlyStopping(monitor, mode=mode_of(monitor), patience=patience))
     return callbacks
