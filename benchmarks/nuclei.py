@@ -39,9 +39,10 @@ def main():
     model = keras.saving.load_model(arguments.model)
     train, held_out = open_source(f"nuclei:{arguments.data}").split(HELD_OUT, seed=0)
     chosen_on = train.subset(np.linspace(0, len(train) - 1, arguments.choose_on).astype(int))
-    score = _best_score(_found(model, chosen_on, arguments.min_scale))
+    seeing = {"min_scale": arguments.min_scale, "augment": arguments.augment}
+    score = _best_score(_found(model, chosen_on, seeing))
     print(f"detections count from a score of {score:.2f}, the best of {len(chosen_on)} training images")
-    found = _found(model, held_out, arguments.min_scale)
+    found = _found(model, held_out, seeing)
     dark = [item for item in found if np.median(item[0]) < _DARK]
     rows = {
         f"here, {len(found)} images of all kinds": _precisions(found, score),
@@ -57,12 +58,12 @@ def main():
         write_results(arguments.json, {"score": score, "iou_percent": PERCENT, "rows": rows})
 
 
-def _found(model, data, min_scale):
+def _found(model, data, seeing):
     """(image, Objects, Detections) of every image."""
     items = []
     for index in track(range(len(data)), "finding"):
         image, truth = data.read_objects(index)
-        items.append((image, truth, predict_instances(model, [image], min_scale=min_scale)[0]))
+        items.append((image, truth, predict_instances(model, [image], **seeing)[0]))
     return items
 
 
@@ -87,6 +88,7 @@ def _parse():
     parser.add_argument("model", help="model.keras of examples/train_nuclei.py")
     parser.add_argument("data", help="folder with images/ and instances/")
     parser.add_argument("--min-scale", type=float, default=2.0, help="least scale of images")
+    parser.add_argument("--augment", choices=("mirror", "all"), help="means over flips and turns")
     parser.add_argument("--choose-on", type=int, default=40, help="training images, to choose the score by")
     parser.add_argument("--picture", metavar="FILE", help="PNG of truth and detections")
     parser.add_argument("--rows", type=int, default=5, help="images in it")

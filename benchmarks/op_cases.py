@@ -1,7 +1,6 @@
 """What `benchmarks.ops` times: each op's inputs, its call, its aims, and the bytes that it cannot avoid.
 
-Arrays are NumPy and come from one seed, so that every process makes the same ones. This file imports no
-backend: the worker of PyTorch's own ops reads it too.
+This file imports no backend: the worker of PyTorch's own ops reads it too.
 """
 
 from collections.abc import Callable
@@ -9,12 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import op_inputs
+from benchmarks.op_inputs import CANVAS, LEVELS, MASK_SIZE, OUTPUT_SIZE, SCALE
+
 FORWARD, BACKWARD = "forward", "forward + backward"
-OUTPUT_SIZE, SAMPLING_RATIO, SCALE = 7, 2, 1 / 8
+SAMPLING_RATIO = 2
 NMS_THRESHOLD, MAX_OUTPUT = 0.7, 2000
-LEVELS = {"P2": 1 / 4, "P3": 1 / 8, "P4": 1 / 16, "P5": 1 / 32}
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
-MASK_SIZE, CANVAS = 28, 800
 ITEM_SIZES = {"float32": 4, "bfloat16": 2}
 
 
@@ -25,20 +25,22 @@ class Case(NamedTuple):
         shapes: what is computed, for the reader.
         inputs: callable from `quick` to a dict of arrays. "upstream" is the gradient of the first output.
         call: callable from `keras_seg.ops` and the tensors to the op's result.
-        peer: the package that has the same op.
+        peer: the package that has the same op, or None.
         features: names of the inputs that take the dtype under test; gradients are those to them.
         aims: dict of (worker, mode, work) to the greatest ratio to the peer that is wanted, float32 on a CPU.
         compare: "values" within a tolerance; "boxes", the same indices but for ties of the arithmetic; or
             "nothing", where the peer's definition is another one.
+        maps: whether arrays of rank 4 are maps (N, H, W, C), which the peer takes in the faster layout.
     """
 
     shapes: str
     inputs: Callable
     call: Callable
-    peer: str
+    peer: str | None
     features: tuple = ()
     aims: dict = {}
     compare: str = "values"
+    maps: bool = True
 
     @property
     def works(self):
@@ -105,114 +107,6 @@ def agrees(case, ours, expected, dtype):
     return error <= (2e-2 if dtype == "bfloat16" else 1e-4), error
 
 
-def _boxes(rng, shape, size, smallest=16, largest=None):
-    """Boxes inside an image of `size`, their sides log-uniform."""
-    sides = np.exp(rng.uniform(np.log(smallest), np.log(largest or size / 2), (*shape, 2)))
-    corners = rng.uniform(0, 1, (*shape, 2)) * (size - sides)
-    return np.concatenate([corners, corners + sides], axis=-1).astype("float32")
-
-
-def _proposals(quick):
-    """Boxes as a proposal network gives them, dense around objects and thin elsewhere; scores all differ."""
-    rng = np.random.default_rng(0)
-    count, objects = (300, 10) if quick else (5000, 100)
-    centres = _boxes(rng, (objects,), 800, 32, 400)[rng.integers(0, objects, count)]
-    sides = np.tile(centres[:, 2:] - centres[:, :2], 2)
-    near = centres + rng.normal(0, 0.08, (count, 4)) * sides
-    boxes = np.where(rng.uniform(size=(count, 1)) < 0.8, near, _boxes(rng, (count,), 800))
-    boxes = np.concatenate([boxes[:, :2], np.maximum(boxes[:, 2:], boxes[:, :2] + 1)], axis=1)
-    return {"boxes": boxes.astype("float32"), "scores": rng.permutation(count).astype("float32") / count}
-
-
-def _classed_proposals(quick):
-    inputs = _proposals(quick)
-    inputs["classes"] = np.random.default_rng(1).integers(0, 80, len(inputs["scores"])).astype("int32")
-    return inputs
-
-
-def _regions(batch, image, channels, per_image):
-    rng = np.random.default_rng(0)
-    side = int(image * SCALE)
-    features = rng.normal(size=(batch, side, side, channels)).astype("float32")
-    upstream = rng.normal(size=(batch, per_image, OUTPUT_SIZE, OUTPUT_SIZE, channels)).astype("float32")
-    return {"x": features, "boxes": _boxes(rng, (batch, per_image), image), "upstream": upstream}
-
-
-def _roi_inputs(quick):
-    return _regions(2, 160, 16, 20) if quick else _regions(2, 800, 256, 500)
-
-
-def _memory_inputs(quick):
-    rng = np.random.default_rng(0)
-    height, width, channels, count = (20, 32, 16, 20) if quick else (200, 336, 256, 1000)
-    features = rng.normal(size=(1, height, width, channels)).astype("float32")
-    return {"x": features, "boxes": _boxes(rng, (1, count), height / SCALE)}
-
-
-def _pyramid_inputs(quick):
-    rng = np.random.default_rng(0)
-    image, channels, count = (160, 16, 20) if quick else (800, 256, 1000)
-    sides = {name: int(image * scale) for name, scale in LEVELS.items()}
-    maps = {name: rng.normal(size=(1, n, n, channels)).astype("float32") for name, n in sides.items()}
-    upstream = rng.normal(size=(1, count, OUTPUT_SIZE, OUTPUT_SIZE, channels)).astype("float32")
-    return {**maps, "boxes": _boxes(rng, (1, count), image, 16, image), "upstream": upstream}
-
-
-def _pool_inputs(quick):
-    rng = np.random.default_rng(0)
-    batch, side, channels = (2, 16, 4) if quick else (8, 224, 64)
-    x = rng.normal(size=(batch, side, side, channels)).astype("float32")
-    upstream = rng.normal(size=(batch, side // 2, side // 2, channels)).astype("float32")
-    return {"x": x, "upstream": upstream}
-
-
-def _unpool_inputs(quick):
-    pooled = _pool_inputs(quick)
-    batch, side, _, channels = pooled["x"].shape
-    half = side // 2
-    rng = np.random.default_rng(1)
-    row, column = rng.integers(0, 2, (2, batch, half, half, channels))
-    y, x = np.mgrid[:half, :half]
-    indices = (2 * y[..., None] + row) * side + 2 * x[..., None] + column
-    return {"x": pooled["upstream"], "indices": indices.astype("int32"), "upstream": pooled["x"]}
-
-
-def _iou_inputs(quick):
-    rng = np.random.default_rng(0)
-    few, many = (20, 60) if quick else (100, 20000)
-    return {"boxes": _boxes(rng, (many,), 800), "other": _boxes(rng, (few,), 800)}
-
-
-def _coding_inputs(quick):
-    rng = np.random.default_rng(0)
-    count = 60 if quick else 160_000
-    deltas = rng.normal(0, 0.5, (count, 4)).astype("float32")
-    return {"boxes": _boxes(rng, (count,), 800), "anchors": _boxes(rng, (count,), 800), "deltas": deltas}
-
-
-def _encode_inputs(quick):
-    return {name: array for name, array in _coding_inputs(quick).items() if name != "deltas"}
-
-
-def _decode_inputs(quick):
-    return {name: array for name, array in _coding_inputs(quick).items() if name != "boxes"}
-
-
-def _crop_inputs(quick):
-    rng = np.random.default_rng(0)
-    batch, objects, side, count = (2, 3, 64, 5) if quick else (2, 20, 512, 128)
-    masks = rng.integers(0, 2, (batch, objects, side // 16, side // 16), "uint8").repeat(16, 2).repeat(16, 3)
-    indices = rng.integers(0, objects, (batch, count)).astype("int32")
-    return {"masks": masks, "boxes": _boxes(rng, (batch, count), side), "indices": indices}
-
-
-def _paste_inputs(quick):
-    rng = np.random.default_rng(0)
-    count = 3 if quick else 100
-    masks = rng.uniform(size=(1, count, MASK_SIZE, MASK_SIZE)).astype("float32")
-    return {"masks": masks, "boxes": _boxes(rng, (1, count), CANVAS)}
-
-
 def _pool_call(ops, x):
     return ops.max_pool_with_argmax(x, 2)
 
@@ -221,8 +115,27 @@ def _pyramid_call(ops, boxes, **maps):
     return ops.multilevel_roi_align(maps, boxes, OUTPUT_SIZE, sampling_ratio=SAMPLING_RATIO)
 
 
+def _pyramid_pool_call(ops, boxes, **maps):
+    return ops.multilevel_roi_pool(maps, boxes, OUTPUT_SIZE)
+
+
+def _adaptive_call(ops, x, boxes):
+    return ops.roi_align(x, boxes, OUTPUT_SIZE, spatial_scale=SCALE, sampling_ratio=-1)
+
+
+def _crop_call(ops, masks, boxes, indices):
+    return ops.crop_masks(masks, boxes, indices, MASK_SIZE, sampling_ratio=SAMPLING_RATIO)
+
+
 def _roi_align_call(ops, x, boxes):
     return ops.roi_align(x, boxes, OUTPUT_SIZE, spatial_scale=SCALE, sampling_ratio=SAMPLING_RATIO)
+
+
+def _anchor_call(ops):
+    """As a pyramid of an image of 800 x 800 has them, P2 to P6."""
+    sides = [-(-CANVAS // 2**level) for level in range(2, 7)]
+    maps = zip(sides, (32, 64, 128, 256, 512), strict=True)
+    return tuple(ops.anchor_boxes(CANVAS, side, (size,)) for side, size in maps)
 
 
 def _aims(tensorflow, others=1.0):
@@ -237,59 +150,98 @@ _ROI_SHAPES = "2x100x100x256, 2 x 500 boxes, 7x7"
 
 CASES = {
     "roi_align": Case(
-        f"{_ROI_SHAPES}, sampling 2", _roi_inputs, _roi_align_call, "torchvision", ("x",),
+        f"{_ROI_SHAPES}, sampling 2", op_inputs.roi, _roi_align_call, "torchvision", ("x",),
         _aims({FORWARD: 0.20, BACKWARD: 0.10}),
     ),
     "multilevel_roi_align": Case(
-        "P2..P5 of 1x800x800, 256 channels, 1000 boxes, 7x7, sampling 2", _pyramid_inputs, _pyramid_call,
+        "P2..P5 of 1x800x800, 256 channels, 1000 boxes, 7x7, sampling 2", op_inputs.pyramid, _pyramid_call,
         "torchvision", tuple(LEVELS),
     ),
+    "roi_align_adaptive": Case(
+        f"{_ROI_SHAPES}, a sample for each begun pixel", op_inputs.roi, _adaptive_call, "torchvision",
+        ("x",),
+    ),
     "roi_pool": Case(
-        _ROI_SHAPES, _roi_inputs,
+        _ROI_SHAPES, op_inputs.roi,
         lambda ops, x, boxes: ops.roi_pool(x, boxes, OUTPUT_SIZE, spatial_scale=SCALE), "torchvision", ("x",),
     ),
+    "multilevel_roi_pool": Case(
+        "P2..P5 of 1x800x800, 256 channels, 1000 boxes, 7x7", op_inputs.pyramid, _pyramid_pool_call,
+        "torchvision", tuple(LEVELS),
+    ),
     "max_pool_with_argmax": Case(
-        "8x224x224x64, pool 2", _pool_inputs, _pool_call, "torch", ("x",), _aims({FORWARD: 0.30}),
+        "8x224x224x64, pool 2", op_inputs.pool, _pool_call, "torch", ("x",), _aims({FORWARD: 0.30}),
     ),
     "max_unpool": Case(
-        "8x112x112x64 to 224x224", _unpool_inputs, lambda ops, x, indices: ops.max_unpool(x, indices, 2),
+        "8x112x112x64 to 224x224", op_inputs.unpool, lambda ops, x, indices: ops.max_unpool(x, indices, 2),
         "torch", ("x",), _aims({FORWARD: 0.30}),
     ),
     "nms": Case(
-        f"5000 clustered boxes, IoU {NMS_THRESHOLD}, at most {MAX_OUTPUT}", _proposals,
+        f"5000 clustered boxes, IoU {NMS_THRESHOLD}, at most {MAX_OUTPUT}", op_inputs.proposals,
         lambda ops, boxes, scores: ops.nms(boxes, scores, NMS_THRESHOLD, MAX_OUTPUT), "torchvision",
         aims=_aims({FORWARD: 0.8}), compare="boxes",
     ),
     "batched_nms": Case(
-        f"5000 clustered boxes of 80 classes, IoU {NMS_THRESHOLD}, at most 5000", _classed_proposals,
+        f"5000 clustered boxes of 80 classes, IoU {NMS_THRESHOLD}, at most 5000", op_inputs.classed_proposals,
         lambda ops, boxes, scores, classes: ops.batched_nms(boxes, scores, classes, NMS_THRESHOLD, 5000),
         "torchvision", compare="boxes",
     ),
     "box_iou": Case(
-        "20000 x 100 boxes", _iou_inputs, lambda ops, boxes, other: ops.box_iou(boxes, other), "torchvision",
+        "20000 x 100 boxes", op_inputs.iou, lambda ops, boxes, other: ops.box_iou(boxes, other),
+        "torchvision",
+    ),
+    "clip_boxes": Case(
+        "160000 boxes", op_inputs.flat_boxes, lambda ops, boxes: ops.clip_boxes(boxes, (CANVAS, CANVAS)),
+        "torchvision",
+    ),
+    "anchor_boxes": Case(
+        "159882 anchors, in NumPy: a constant of TensorFlow's graphs and of JAX's compiled code",
+        lambda quick: {}, _anchor_call, None,
+    ),
+    "match_boxes": Case(
+        "90000 anchors, 2 x 50 objects, low quality matches", op_inputs.match,
+        lambda ops, anchors, objects: ops.match_boxes(anchors, objects, 0.3, 0.7, allow_low_quality=True),
+        None,
+    ),
+    "sample_balanced": Case(
+        "256 of 2 x 160000 labels", op_inputs.sample,
+        lambda ops, labels: ops.sample_balanced(labels, 256, 0.5, seed=1), None,
     ),
     "encode_boxes": Case(
-        "160000 boxes", _encode_inputs,
+        "160000 boxes", op_inputs.encode,
         lambda ops, boxes, anchors: ops.encode_boxes(boxes, anchors, BOX_WEIGHTS), "torchvision",
     ),
     "decode_boxes": Case(
-        "160000 boxes", _decode_inputs,
+        "160000 boxes", op_inputs.decode,
         lambda ops, deltas, anchors: ops.decode_boxes(deltas, anchors, BOX_WEIGHTS), "torchvision",
+        ("deltas",),
     ),
     "crop_masks": Case(
-        "uint8 2x20x512x512, 2 x 128 boxes, 28x28, sampling 2", _crop_inputs,
-        lambda ops, masks, boxes, indices: ops.crop_masks(
-            masks, boxes, indices, MASK_SIZE, sampling_ratio=SAMPLING_RATIO
-        ), "torchvision",
+        "uint8 2x20x512x512, 2 x 128 boxes, 28x28, sampling 2", op_inputs.crop, _crop_call,
+        "torchvision",
+    ),
+    "crop_soft_masks": Case(
+        "as crop_masks, of masks of numbers", op_inputs.soft_crop, _crop_call, "torchvision", ("masks",),
+        maps=False,
+    ),
+    "masks_to_boxes": Case(
+        "uint8 100x800x800; torchvision's corners are the last pixels, so not compared",
+        op_inputs.mask_boxes, lambda ops, masks: ops.masks_to_boxes(masks), "torchvision",
+        compare="nothing",
     ),
     "paste_masks": Case(
-        "100 masks 28x28 to 800x800; torchvision rounds the boxes, so not compared", _paste_inputs,
-        lambda ops, masks, boxes: ops.paste_masks(masks, boxes, CANVAS), "torchvision", compare="nothing",
+        "100 masks 28x28 to 800x800; torchvision rounds the boxes, so not compared", op_inputs.paste,
+        lambda ops, masks, boxes: ops.paste_masks(masks, boxes, CANVAS), "torchvision", ("masks",),
+        compare="nothing", maps=False,
     ),
 }  # fmt: skip
 
 # Not timed: `--memory` asks for its peak, which is to be at most so many times its output.
 MEMORY_AIM = 4
 MEMORY_CASE = Case(
-    "1x200x336x256, 1000 boxes, 7x7, sampling 2", _memory_inputs, _roi_align_call, "torchvision", ("x",)
+    "1x200x336x256, 1000 boxes, 7x7, sampling 2",
+    op_inputs.memory,
+    _roi_align_call,
+    "torchvision",
+    ("x",),
 )

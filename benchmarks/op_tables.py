@@ -83,9 +83,9 @@ def summary(rows):
     return "\n".join(lines)
 
 
-def peak_heading(shapes):
+def peak_heading(dtype, shapes):
     """The lines above those of `peak_line`."""
-    title = f"RoIAlign forward, float32, {shapes}: peak beyond the inputs; aim: {MEMORY_AIM} x output"
+    title = f"RoIAlign forward, {dtype}, {shapes}: peak beyond the inputs; aim: {MEMORY_AIM} x output"
     return f"{title}\n" + _PEAKS.format("", "form", "output MB", "peak MB", "x output", "")
 
 

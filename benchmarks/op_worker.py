@@ -16,7 +16,16 @@ import time
 
 import numpy as np
 
-from benchmarks.op_cases import BACKWARD, CASES, MEMORY_CASE, agrees, arrays_of, least_bytes
+from benchmarks.op_cases import (
+    BACKWARD,
+    CASES,
+    FORWARD,
+    ITEM_SIZES,
+    MEMORY_CASE,
+    agrees,
+    arrays_of,
+    least_bytes,
+)
 
 MODES = {"tensorflow": ("graph", "xla"), "jax": ("jit",), "torch": ("eager",)}
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
@@ -88,7 +97,7 @@ def _tensorflow():
                 watched = [inputs[name] for name in features]
                 tape.watch(watched)
                 outputs = call(**inputs)
-            return outputs, tape.gradient(outputs[0], watched, upstream)
+            return outputs, tape.gradient(outputs[0], watched, tf.cast(upstream, outputs[0].dtype))
 
         # Inputs are arguments: an op of captured constants would be computed once, by the graph optimizer.
         graph = tf.function(run, jit_compile=mode == "xla", autograph=False)
@@ -129,7 +138,7 @@ def _jax():
 
             watched = [inputs[name] for name in features]
             _, pull_back, outputs = jax.vjp(of_features, *watched, has_aux=True)
-            return outputs, pull_back(upstream)
+            return outputs, pull_back(upstream.astype(outputs[0].dtype))
 
         return lambda: jax.block_until_ready(run(inputs, tensors.get("upstream")))
 
@@ -153,7 +162,8 @@ def _torch():
         def run():
             if work == BACKWARD:
                 outputs = call(**inputs)
-                return outputs, torch.autograd.grad(outputs[0], watched, tensors["upstream"])
+                upstream = tensors["upstream"].to(outputs[0].dtype)
+                return outputs, torch.autograd.grad(outputs[0], watched, upstream)
             with torch.no_grad():
                 return call(**inputs), ()
 
@@ -228,23 +238,22 @@ class Worker:
     def copy_rate(self):
         return {"bytes_per_second": self.engine.copy_bytes_per_second()}
 
-    def memory(self, quick, mode=None, form=None):
+    def memory(self, quick, dtype="float32", mode=None, form=None):
         """Peak bytes of the first call, compilation included, beyond what the process held with its inputs.
 
         The first call, because some allocators keep what it freed, which hides the needs of the next. A small
         call before it loads the libraries.
         """
-        settings = {"work": "forward", "mode": mode, "form": form}
-        self.engine.function("roi_align", MEMORY_CASE, arrays_of(MEMORY_CASE, "float32", True), **settings)[
-            0
-        ]()
-        arrays = arrays_of(MEMORY_CASE, "float32", quick)
+        settings = {"work": FORWARD, "dtype": dtype, "mode": mode, "form": form}
+        small, arrays = (arrays_of(MEMORY_CASE, dtype, size) for size in (True, quick))
+        self.engine.function("roi_align", MEMORY_CASE, small, **settings)[0]()
         function, _ = self.engine.function("roi_align", MEMORY_CASE, arrays, **settings)
         gc.collect()
         held = _restart_peak()
         outputs, _ = function()
         peak = _status("VmHWM") - held
-        return {"output_bytes": sum(x.nbytes for x in self.engine.arrays(outputs)), "peak_bytes": peak}
+        numbers = sum(x.size for x in self.engine.arrays(outputs))
+        return {"output_bytes": ITEM_SIZES[dtype] * numbers, "peak_bytes": peak}
 
 
 def _read(path):

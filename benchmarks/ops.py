@@ -210,20 +210,22 @@ def _memory(arguments):
     # Large blocks straight from the kernel and back to it: what is freed is no longer held.
     environment = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "MALLOC_MMAP_THRESHOLD_": str(2**20)}
     rows = []
-    print(peak_heading(MEMORY_CASE.shapes), flush=True)
-    for name, mode, form in [("peer", None, None), *_cells(arguments.backends, arguments.forms)]:
-        try:
-            with WorkerProcess(name, environment) as worker:
-                reply = worker.ask("memory", quick=arguments.quick, mode=mode, form=form)
-        except ModuleNotFoundError as error:
-            reply = {"failed": str(error)}
-        row = {"op": "roi_align", "work": FORWARD, "worker": name, "mode": mode, "form": form, **reply}
-        if "failed" not in row:
-            row["times_output"] = row["peak_bytes"] / row["output_bytes"]
-            if name != "peer" and not arguments.quick:
-                row["aim"], row["met"] = MEMORY_AIM, row["times_output"] <= MEMORY_AIM
-        rows.append(row)
-        print(peak_line(row), flush=True)
+    for dtype in arguments.dtypes:
+        print(peak_heading(dtype, MEMORY_CASE.shapes), flush=True)
+        for name, mode, form in [("peer", None, None), *_cells(arguments.backends, arguments.forms)]:
+            try:
+                with WorkerProcess(name, environment) as worker:
+                    reply = worker.ask("memory", quick=arguments.quick, dtype=dtype, mode=mode, form=form)
+            except ModuleNotFoundError as error:
+                reply = {"failed": str(error)}
+            row = {"op": "roi_align", "work": FORWARD, "dtype": dtype}
+            row |= {"worker": name, "mode": mode, "form": form, **reply}
+            if "failed" not in row:
+                row["times_output"] = row["peak_bytes"] / row["output_bytes"]
+                if name != "peer" and not arguments.quick:
+                    row["aim"], row["met"] = MEMORY_AIM, row["times_output"] <= MEMORY_AIM
+            rows.append(row)
+            print(peak_line(row), flush=True)
     if arguments.out:
         write_results(arguments.out, {"rows": rows})
     return rows

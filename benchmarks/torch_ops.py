@@ -44,13 +44,16 @@ class TorchOps:
 
     def function(self, name, case, arrays, work, dtype="float32", **unused):
         """A function that runs the op once and waits for it, and the memory layout that it was fastest in."""
+        if case.peer is None:
+            raise NotImplementedError("neither torch nor torchvision has the op")
         if case.peer == "torchvision" and self.torchvision is None:
             raise ModuleNotFoundError("torchvision is not installed: no peer, and nothing to check against")
         functions = {
             layout: self._in_layout(name, case, arrays, work, dtype, memory_format)
             for layout, memory_format in LAYOUTS.items()
+            if case.maps or layout == "NCHW"
         }
-        if not case.features:
+        if not (case.features and case.maps):
             return functions["NCHW"], None
         layout = min(functions, key=lambda layout: _seconds(functions[layout]))
         return functions[layout], layout
@@ -66,7 +69,10 @@ class TorchOps:
         def run():
             if work == BACKWARD:
                 outputs = op(**tensors)
-                return outputs, torch.autograd.grad(outputs[0], features, upstream)
+                given = upstream.reshape(outputs[0].shape).to(outputs[0].dtype)
+                gradients = torch.autograd.grad(outputs[0], features, given)
+                # Those to maps are put channels last by `arrays`, others are not to be.
+                return outputs, gradients if case.maps else [gradient.flatten() for gradient in gradients]
             with torch.no_grad():
                 return op(**tensors), ()
 
@@ -84,7 +90,7 @@ class TorchOps:
             images = torch.arange(len(array), device=self.device, dtype=tensor.dtype)
             images = images.repeat_interleave(array.shape[1])[:, None]
             tensor = torch.cat([images, tensor.reshape(-1, 4)], dim=1)
-        if case.features and array.ndim >= 4:
+        if case.features and case.maps and array.ndim >= 4:
             tensor = tensor.reshape(-1, *array.shape[-3:]).permute(0, 3, 1, 2)
             tensor = tensor.contiguous(memory_format=memory_format)
         if tensor.dtype == torch.int32:
@@ -116,16 +122,25 @@ class TorchOps:
     def _roi_pool(self, x, boxes):
         return (self.torchvision.ops.roi_pool(x, boxes, OUTPUT_SIZE, SCALE),)
 
+    def _roi_align_adaptive(self, x, boxes):
+        return (self.torchvision.ops.roi_align(x, boxes, OUTPUT_SIZE, SCALE, -1, True),)
+
     def _multilevel_roi_align(self, boxes, **maps):
         """What `MultiScaleRoIAlign` does, but for `aligned=True`, which it does not offer."""
+        align = self.torchvision.ops.roi_align
+        return self._by_level(lambda *level: align(*level, SAMPLING_RATIO, True), boxes, maps)
+
+    def _multilevel_roi_pool(self, boxes, **maps):
+        return self._by_level(self.torchvision.ops.roi_pool, boxes, maps)
+
+    def _by_level(self, read, boxes, maps):
         corners = boxes[:, 1:].float()
         sides = (corners[:, 2:] - corners[:, :2]).prod(dim=1).sqrt()
         levels = torch.floor(4 + torch.log2(sides / 224) + 1e-6).clamp(2, 5) - 2
         result = None
         for level, (name, scale) in enumerate(LEVELS.items()):
             here = torch.where(levels == level)[0]
-            rois = boxes[here]
-            part = self.torchvision.ops.roi_align(maps[name], rois, OUTPUT_SIZE, scale, SAMPLING_RATIO, True)
+            part = read(maps[name], boxes[here], OUTPUT_SIZE, scale)
             if result is None:
                 result = part.new_zeros((len(boxes), *part.shape[1:]))
             result[here] = part
@@ -146,6 +161,12 @@ class TorchOps:
     def _box_iou(self, boxes, other):
         return (self.torchvision.ops.box_iou(boxes, other),)
 
+    def _clip_boxes(self, boxes):
+        return (self.torchvision.ops.clip_boxes_to_image(boxes, (CANVAS, CANVAS)),)
+
+    def _masks_to_boxes(self, masks):
+        return (self.torchvision.ops.masks_to_boxes(masks),)
+
     def _encode_boxes(self, boxes, anchors):
         return (self._box_coder().encode_single(boxes, anchors),)
 
@@ -161,6 +182,8 @@ class TorchOps:
         rois = torch.cat([rows, boxes[:, 1:]], dim=1)
         masks = masks.reshape(-1, 1, *masks.shape[-2:]).to(rois)
         return (self.torchvision.ops.roi_align(masks, rois, MASK_SIZE, 1.0, SAMPLING_RATIO, True),)
+
+    _crop_soft_masks = _crop_masks
 
     def _paste_masks(self, masks, boxes):
         paste = self.torchvision.models.detection.roi_heads.paste_masks_in_image

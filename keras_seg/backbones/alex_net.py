@@ -13,10 +13,20 @@ after each.
 import keras
 from keras import layers
 
-from keras_seg.backbones.explicit_padding import conv, dense_scores, max_pool, refuse_weights
+from keras_seg.backbones.explicit_padding import (
+    ROUND_UP,
+    at_least,
+    conv,
+    dense_scores,
+    max_pool,
+    refuse_weights,
+)
 from keras_seg.backbones.preprocessing import images_input, mode_affine
 from keras_seg.layers.fully_connected import FullyConnectedConv2D
 from keras_seg.utils.validation import check_choice, check_integer
+
+# fc6's window on pool5.
+_FC_WINDOW = 6
 
 
 def alexnet(
@@ -26,6 +36,7 @@ def alexnet(
     num_classes=1000,
     weights=None,
     first_padding=2,
+    round_up=False,
     name="alexnet",
 ):
     """Build AlexNet: its trunk to `pool5`, or the dense classifier.
@@ -36,11 +47,14 @@ def alexnet(
     Args:
         input_shape: (height, width, channels), None for free sides.
         include_top: bool. True: fc6, fc7 and fc8 as convolutions, a score for every window of 224 x 224, with
-            32 pixels from window to window. torchvision's adaptive pooling before them does nothing at
-            224 x 224, and has no place here.
+            32 pixels from window to window. Zeros stand around the image only: inside it, a window's score
+            sees its surroundings where the classifier on a crop would see zeros. torchvision's adaptive
+            pooling before them does nothing at 224 x 224, and has no place here.
         num_classes: int. Channels of the score map.
         weights: None.
         first_padding: int. Zeros around the image before conv1. FCN's authors take 100.
+        round_up: bool. The sizes of pooled maps: False rounds down, as torchvision; True rounds up, as Caffe,
+            on which the crops of the released FCNs count.
         name: str. Name of the model.
 
     Returns:
@@ -48,7 +62,8 @@ def alexnet(
         num_classes), float32: 1 x 1 for an image of 224 x 224.
 
     Raises:
-        ValueError: weights other than None.
+        ValueError: weights other than None; or an image of less than 63 pixels a side, 223 with
+            `include_top`.
 
     Example:
         >>> alexnet(include_top=True).compute_output_shape((1, 224, 256, 3))
@@ -57,14 +72,16 @@ def alexnet(
     refuse_weights(weights, "alexnet")
     images = images_input(input_shape, "torch")
     first_padding = check_integer("first_padding", first_padding, minimum=0)
-    x = _conv_relu(images, 64, 11, 1, strides=4, pad=first_padding)
-    x = max_pool(x, 3, 2, "pool1")
+    x = at_least(images, _smallest_side(_FC_WINDOW if include_top else 1, first_padding, round_up), name)
+    x = _conv_relu(x, 64, 11, 1, strides=4, pad=first_padding)
+    pool_pad = ROUND_UP if round_up else 0
+    x = max_pool(x, 3, 2, "pool1", pad=pool_pad)
     x = _conv_relu(x, 192, 5, 2, pad=2)
-    x = max_pool(x, 3, 2, "pool2")
+    x = max_pool(x, 3, 2, "pool2", pad=pool_pad)
     x = _conv_relu(x, 384, 3, 3, pad=1)
     x = _conv_relu(x, 256, 3, 4, pad=1)
     x = _conv_relu(x, 256, 3, 5, pad=1)
-    x = max_pool(x, 3, 2, "pool5")
+    x = max_pool(x, 3, 2, "pool5", pad=pool_pad)
     if include_top:
         x = dense_scores(classifier_features(x), num_classes, "fc8")
     return keras.Model(images, x, name=name)
@@ -90,11 +107,18 @@ def classifier_features(x, padding="valid", dropout=0.5):
     check_choice("padding", padding, ("valid", "same"))
     x = layers.Dropout(dropout, name="drop5")(x)
     pad = ((2, 3), (2, 3)) if padding == "same" else 0
-    x = conv(x, 4096, 6, "fc6", pad=pad, kind=FullyConnectedConv2D)
+    x = conv(x, 4096, _FC_WINDOW, "fc6", pad=pad, kind=FullyConnectedConv2D)
     x = layers.ReLU(name="relu6")(x)
     x = layers.Dropout(dropout, name="drop6")(x)
     x = conv(x, 4096, 1, "fc7", kind=FullyConnectedConv2D)
     return layers.ReLU(name="relu7")(x)
+
+
+def _smallest_side(size, first_padding, round_up):
+    """The image's side from which on pool5 has `size` units."""
+    for _ in range(3):
+        size = 2 * size + (not round_up)
+    return max(1, 4 * (size - 1) + 11 - 2 * first_padding)
 
 
 def _conv_relu(x, filters, kernel_size, index, strides=1, pad=0):

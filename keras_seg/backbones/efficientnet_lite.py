@@ -6,10 +6,10 @@ excitation, ReLU6, stem and head of fixed width. Layer table and settings: Tenso
 """
 
 import keras
-import numpy as np
 from keras import layers
 
 from keras_seg.backbones.input_channels import adapt_first_kernel
+from keras_seg.backbones.preprocessing import images_input, mode_affine
 from keras_seg.layers.batch_normalization import BatchNormalization
 from keras_seg.utils.optional import import_optional
 from keras_seg.utils.torch_file import read_torch_file
@@ -26,7 +26,7 @@ _STAGES = (
 )
 
 
-def efficientnet_lite0(input_shape, weights=None):
+def efficientnet_lite0(input_shape=(None, None, 3), *, weights=None):
     """Build EfficientNet-Lite0 up to its last convolution.
 
     Args:
@@ -40,7 +40,7 @@ def efficientnet_lite0(input_shape, weights=None):
     Raises:
         ImportError: ImageNet weights are asked for and the package is not installed; says how to install it.
     """
-    images = keras.Input(input_shape)
+    images = images_input(input_shape, "lite")
     x = _conv_norm(images, 32, 3, "stem", strides=2)
     index = 0
     for repeats, kernel_size, strides, expansion, filters in _STAGES:
@@ -62,7 +62,7 @@ def efficientnet_lite0(input_shape, weights=None):
 
 def preprocessing(channels, weights=None):
     """(matrix, offset) from pixels 0..255 to what the weights were trained on: (x - 127) / 128."""
-    return np.eye(channels) / 128, np.full(channels, -127 / 128)
+    return mode_affine("lite", channels)
 
 
 def _inverted_residual(x, filters, kernel_size, strides, expansion, name):

@@ -9,10 +9,15 @@ from keras import initializers, layers
 
 from keras_seg.layers.batch_normalization import BatchNormalization
 from keras_seg.layers.conv_block import he_normal
+from keras_seg.layers.size_check import SizeCheck
+from keras_seg.layers.winograd_conv2d import conv2d
 from keras_seg.utils.validation import bad_argument, check_integer
 
+# As `pad` of `max_pool` with 3 by 2: zeros below and to the right, so that rounding down is rounding up.
+ROUND_UP = ((0, 1), (0, 1))
 
-def conv(x, filters, kernel_size, name, *, strides=1, pad=0, dilation=1, use_bias=True, kind=layers.Conv2D):
+
+def conv(x, filters, kernel_size, name, *, strides=1, pad=0, dilation=1, use_bias=True, kind=conv2d):
     """Convolution with zeros around the map.
 
     Args:
@@ -24,7 +29,7 @@ def conv(x, filters, kernel_size, name, *, strides=1, pad=0, dilation=1, use_bia
         pad: int, pixels on each side, or ((top, bottom), (left, right)).
         dilation: int. Distance of neighbouring kernel weights, pixels.
         use_bias: bool. False where a normalization follows.
-        kind: `keras.layers.Conv2D`, or a class that takes its arguments.
+        kind: a layer class, or a function that makes a layer, with the arguments of `keras.layers.Conv2D`.
 
     Returns:
         Tensor (N, h, w, filters), h = floor((H + 2 pad - dilation (kernel_size - 1) - 1) / strides) + 1.
@@ -61,6 +66,21 @@ def max_pool(x, pool_size, strides, name, *, pad=0):
     if pad:
         x = layers.ZeroPadding2D(pad, data_format="channels_last", name=f"{name}_pad")(x)
     return layers.MaxPooling2D(pool_size, strides, data_format="channels_last", name=name)(x)
+
+
+def at_least(images, side, network):
+    """The images, unless their height or width is known to be below `side` pixels: a map would be empty.
+
+    Args:
+        images: tensor (N, H, W, C).
+        side: int, pixels. The smallest from which the network's last map, or score map, has a unit.
+        network: str. Its name, for the message.
+
+    Returns:
+        Tensor, the same.
+    """
+    advice = f"{network} halves them until nothing is left of smaller ones: enlarge them, or pad them."
+    return SizeCheck(1, minimum=side, advice=advice, name="size_check")(images)
 
 
 def dense_scores(x, num_classes, name):

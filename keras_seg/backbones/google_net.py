@@ -13,7 +13,15 @@ place here.
 import keras
 from keras import layers
 
-from keras_seg.backbones.explicit_padding import averaged_scores, batch_norm, conv, max_pool, refuse_weights
+from keras_seg.backbones.explicit_padding import (
+    ROUND_UP,
+    at_least,
+    averaged_scores,
+    batch_norm,
+    conv,
+    max_pool,
+    refuse_weights,
+)
 from keras_seg.backbones.preprocessing import images_input, mode_affine
 
 # Channels of each module: 1x1; 3x3 and the 1x1 before it; "5x5" and the 1x1 before it; 1x1 after the pool.
@@ -28,8 +36,6 @@ _MODULES = {
     "inception5a": (256, (160, 320), (32, 128), 128),
     "inception5b": (384, (192, 384), (48, 128), 128),
 }
-# Zeros below and to the right, and rounding down: torch's pooling of 3 by 2 that rounds up, at every size.
-_ROUND_UP = ((0, 1), (0, 1))
 
 
 def googlenet(
@@ -47,7 +53,9 @@ def googlenet(
     Args:
         input_shape: (height, width, channels), None for free sides.
         include_top: bool. True: the mean over a window of 7 x 7 and a 1x1 convolution, a score for every
-            window of 224 x 224 pixels, with 32 pixels from window to window.
+            window of 224 x 224 pixels, with 32 pixels from window to window. Zeros stand around the image
+            only: inside it, a window's score sees its surroundings where the classifier on a crop would see
+            zeros.
         num_classes: int. Channels of the score map.
         weights: None. Use `keras_seg.weights.from_torchvision` for a checkpoint.
         name: str. Name of the model.
@@ -57,7 +65,8 @@ def googlenet(
         num_classes), float32: 1 x 1 for an image of 224 x 224. h is H / 32 for multiples of 32.
 
     Raises:
-        ValueError: weights other than None.
+        ValueError: weights other than None; or an image of less than 15 pixels a side, 207 with
+            `include_top`.
 
     Example:
         >>> googlenet(include_top=True).compute_output_shape((1, 224, 256, 3))
@@ -65,15 +74,17 @@ def googlenet(
     """
     refuse_weights(weights, "googlenet")
     images = images_input(input_shape, "torch")
-    x = _conv_norm_relu(images, 64, 7, "conv1", strides=2)
-    x = max_pool(x, 3, 2, "maxpool1", pad=_ROUND_UP)
+    # From there on the last map has one unit, or one window of the classifier.
+    x = at_least(images, 207 if include_top else 15, name)
+    x = _conv_norm_relu(x, 64, 7, "conv1", strides=2)
+    x = max_pool(x, 3, 2, "maxpool1", pad=ROUND_UP)
     x = _conv_norm_relu(x, 64, 1, "conv2")
     x = _conv_norm_relu(x, 192, 3, "conv3")
-    x = max_pool(x, 3, 2, "maxpool2", pad=_ROUND_UP)
+    x = max_pool(x, 3, 2, "maxpool2", pad=ROUND_UP)
     for module, channels in _MODULES.items():
         x = _inception(x, *channels, module)
         if module == "inception3b":
-            x = max_pool(x, 3, 2, "maxpool3", pad=_ROUND_UP)
+            x = max_pool(x, 3, 2, "maxpool3", pad=ROUND_UP)
         elif module == "inception4e":
             # "same" rounds up and pads at the end.
             x = layers.MaxPooling2D(2, padding="same", data_format="channels_last", name="maxpool4")(x)

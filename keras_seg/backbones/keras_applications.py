@@ -1,5 +1,6 @@
 """The networks of keras.applications as encoders: by name, with their own weights and preprocessing."""
 
+import re
 import warnings
 
 import keras
@@ -12,6 +13,18 @@ from keras_seg.utils.validation import bad_argument
 def application_names():
     """Names of the networks in keras.applications, spelled as there: "ResNet50", "EfficientNetB0", ..."""
     return tuple(sorted(_builders()))
+
+
+def application_of(model_name):
+    """The network of keras.applications that gives its models this name, or None.
+
+    Args:
+        model_name: str, as "resnet50", "inception_v3", "mobilenetv2_1.00_224" or "efficientnetv2-b0".
+    """
+    # MobileNet and MobileNetV2 append their width and the size of their images.
+    plain = re.sub(r"_\d\.\d+_(\d+|None)$", "", model_name)
+    plain = re.sub(r"[-_]", "", plain).lower()
+    return next((name for name in application_names() if name.lower() == plain), None)
 
 
 def build_application(name, input_shape, weights=None):

@@ -1,7 +1,8 @@
 """What the pretrained networks of this folder want of an image, and how a model says which it is.
 
-The modes have the names that keras.applications gives them. The input of a model built here is named after
-its mode, so that it is still known when the model itself is given as a backbone, was renamed, or reloaded.
+The modes "torch" and "caffe" have the names that keras.applications gives them. The input of a model built
+here is named after its mode, so that it is still known when the model itself is given as a backbone, was
+renamed, or reloaded.
 """
 
 import keras
@@ -20,6 +21,8 @@ _MODES = {
     "torch": (np.diag(1 / (255 * _TORCH_DEVIATION)), -_TORCH_MEAN / _TORCH_DEVIATION),
     # The VGG authors' checkpoints, which keras.applications converted: BGR, x - mean.
     "caffe": (np.eye(3)[::-1], -_CAFFE_MEAN),
+    # TensorFlow's EfficientNet-Lite, which keras.applications has not: (x - 127) / 128.
+    "lite": (np.eye(3) / 128, np.full(3, -127 / 128)),
 }
 
 
@@ -27,7 +30,7 @@ def mode_affine(mode, channels):
     """(matrix, offset) from RGB pixels 0..255 to what networks of a mode want.
 
     Args:
-        mode: "torch" or "caffe".
+        mode: "torch", "caffe" or "lite".
         channels: int. Channels of the images; other than 3 by `input_channels.adapt_affine`.
     """
     return adapt_affine(*_MODES[mode], channels)
@@ -38,7 +41,7 @@ def images_input(input_shape, mode):
 
     Args:
         input_shape: (height, width, channels), None for free sides.
-        mode: "torch" or "caffe".
+        mode: "torch", "caffe" or "lite".
 
     Returns:
         KerasTensor (N, height, width, channels).

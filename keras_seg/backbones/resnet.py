@@ -12,7 +12,14 @@ weights.
 import keras
 from keras import layers
 
-from keras_seg.backbones.explicit_padding import averaged_scores, batch_norm, conv, max_pool, refuse_weights
+from keras_seg.backbones.explicit_padding import (
+    at_least,
+    averaged_scores,
+    batch_norm,
+    conv,
+    max_pool,
+    refuse_weights,
+)
 from keras_seg.backbones.preprocessing import images_input, mode_affine
 from keras_seg.layers.conv_block import normalize
 from keras_seg.utils.validation import check_choice
@@ -72,7 +79,9 @@ def resnet50(
     Args:
         input_shape: (height, width, channels), None for free sides.
         include_top: bool. True: the mean over a window of 7 x 7 and a 1x1 convolution, a score for every
-            window of 224 x 224 pixels, with 32 pixels from window to window.
+            window of 224 x 224 pixels, with 32 pixels from window to window. Zeros stand around the image
+            only: inside it, a window's score sees its surroundings where the classifier on a crop would see
+            zeros.
         num_classes: int. Channels of the score map.
         weights: None. Use `keras_seg.weights.from_torchvision` for a checkpoint.
         output_stride: 32, 16 or 8. With 16, layer4 keeps the size and dilates its 3x3 convolutions by 2; with
@@ -87,7 +96,8 @@ def resnet50(
         (N, ceil(H/32) - 6, ceil(W/32) - 6, num_classes), float32: 1 x 1 for an image of 224 x 224.
 
     Raises:
-        ValueError: weights other than None, or another output stride.
+        ValueError: weights other than None, or another output stride; or, with `include_top`, an image of
+            less than 225 - `output_stride` pixels a side.
 
     Example:
         >>> resnet50(output_stride=8).compute_output_shape((1, 65, 96, 3))
@@ -151,7 +161,9 @@ def _resnet(spec, input_shape, include_top, num_classes, output_stride, normaliz
     check_choice("normalization", normalization, ("batch", "group"))
     block, repeats = spec
     images = images_input(input_shape, "torch")
-    x = conv(images, 64, 7, "conv1", strides=2, pad=3, use_bias=False)
+    # From there on the last map, whose side is rounded up, has a window of the classifier.
+    x = at_least(images, 225 - output_stride, name) if include_top else images
+    x = conv(x, 64, 7, "conv1", strides=2, pad=3, use_bias=False)
     x = _normalize(x, "bn1", normalization)
     x = layers.ReLU(name="relu")(x)
     levels = {"P1": x}

@@ -10,7 +10,7 @@ import math
 import keras
 from keras import layers
 
-from keras_seg.backbones.explicit_padding import batch_norm, conv, dense_scores, refuse_weights
+from keras_seg.backbones.explicit_padding import at_least, batch_norm, conv, dense_scores, refuse_weights
 from keras_seg.backbones.input_channels import adapt_first_kernel
 from keras_seg.backbones.preprocessing import images_input, mode_affine
 from keras_seg.layers.fully_connected import FullyConnectedConv2D
@@ -18,6 +18,8 @@ from keras_seg.utils.validation import bad_argument, check_choice, check_integer
 
 # (convolutions, channels) of each block.
 _BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+# fc6's window on pool5.
+_FC_WINDOW = 7
 
 
 def vgg16(
@@ -37,8 +39,9 @@ def vgg16(
     Args:
         input_shape: (height, width, channels), None for free sides.
         include_top: bool. True: fc6, fc7 and fc8 as convolutions, a score for every window of 224 x 224, with
-            32 pixels from window to window. torchvision's adaptive pooling before them does nothing at
-            224 x 224, and has no place here.
+            32 pixels from window to window. Zeros stand around the image only: inside it, a window's score
+            sees its surroundings where the classifier on a crop would see zeros. torchvision's adaptive
+            pooling before them does nothing at 224 x 224, and has no place here.
         num_classes: int. Channels of the score map.
         weights: None, or "imagenet": the file of keras.applications, found and loaded by Keras, with
             preprocessing of its own. With other than three channels the first kernel is adapted.
@@ -51,7 +54,8 @@ def vgg16(
         (N, ceil(H/32) - 6, ceil(W/32) - 6, num_classes), float32: 1 x 1 for an image of 224 x 224.
 
     Raises:
-        ValueError: weights that don't exist, or ImageNet weights of other than 1000 classes.
+        ValueError: weights that don't exist, or ImageNet weights of other than 1000 classes; or, with
+            `include_top`, an image of less than 193 pixels a side.
 
     Example:
         >>> vgg16(include_top=True).compute_output_shape((1, 224, 256, 3))
@@ -61,7 +65,9 @@ def vgg16(
     if weights == "imagenet" and include_top and num_classes != 1000:
         raise bad_argument("num_classes", "1000 with ImageNet weights", num_classes)
     images = images_input(input_shape, _mode(weights))
-    x = features(images, first_padding=check_integer("first_padding", first_padding, minimum=0))
+    first_padding = check_integer("first_padding", first_padding, minimum=0)
+    x = at_least(images, _smallest_side(first_padding), name) if include_top else images
+    x = features(x, first_padding=first_padding)
     if include_top:
         x = dense_scores(classifier_features(x), num_classes, "fc8")
     model = keras.Model(images, x, name=name)
@@ -80,7 +86,8 @@ def vgg16_bn(
     """
     refuse_weights(weights, "vgg16_bn")
     images = images_input(input_shape, "torch")
-    x = features(images, normalize=True)
+    x = at_least(images, _smallest_side(), name) if include_top else images
+    x = features(x, normalize=True)
     if include_top:
         x = dense_scores(classifier_features(x), num_classes, "fc8")
     return keras.Model(images, x, name=name)
@@ -138,7 +145,7 @@ def classifier_features(x, padding="valid", dropout=0.5):
         Tensor (N, H - 6, W - 6, 4096), or (N, H, W, 4096) with "same".
     """
     check_choice("padding", padding, ("valid", "same"))
-    for index, kernel_size in ((6, 7), (7, 1)):
+    for index, kernel_size in ((6, _FC_WINDOW), (7, 1)):
         pad = kernel_size // 2 if padding == "same" else 0
         x = conv(x, 4096, kernel_size, f"fc{index}", pad=pad, kind=FullyConnectedConv2D)
         x = layers.ReLU(name=f"relu{index}")(x)
@@ -177,6 +184,11 @@ def from_keras_vgg16(model, source):
         if layer.name == "conv1_1":
             kernel = adapt_first_kernel(kernel, layer.kernel.shape[2])
         layer.set_weights([kernel.reshape(layer.kernel.shape), bias])
+
+
+def _smallest_side(first_padding=1):
+    """The image's side from which on pool5 has a window of fc6."""
+    return max(1, 32 * (_FC_WINDOW - 1) + 1 - 2 * (first_padding - 1))
 
 
 def _pool(x, block):

@@ -73,11 +73,12 @@ def _evaluate_semantic(model, data, arguments):
 def _evaluate_detector(model, data, arguments):
     from keras_seg.inference import evaluate_instances
 
-    refuse_options(arguments, ("augment", "proposals", "aggregate", "crf"), "a detector")
+    refuse_options(arguments, ("proposals", "aggregate", "crf"), "a detector")
     given = {
         "instance_score_threshold": arguments.score_threshold,
         "max_detections": arguments.max_detections,
         "min_scale": arguments.min_scale,
+        "augment": arguments.augment,
     }
     given = {name: value for name, value in given.items() if value is not None}
     return evaluate_instances(model, data, batch_size=arguments.batch_size, **given)

@@ -14,10 +14,12 @@ _EXAMPLES = (
 )
 
 _NEXT = {
-    "classifier": "a dense classifier: a score vector per 224x224 window, 32 pixels apart. In Python:\n"
+    "classifier": "a dense classifier: a score vector per 224x224 window, 32 pixels apart, which sees\n"
+    "            what lies around it: only at the image's rims are there zeros. In Python:\n"
     "              keras.saving.load_model({out!r}).predict(images)\n"
     "            To segment, load the checkpoint into the encoder of a network and train that:\n"
-    '              keras_seg.weights.load_encoder(keras_seg.fcn(21, backbone="{name}"), "{name}", {file!r})',
+    '              model = keras_seg.fcn(21, (None, None, {channels}), backbone="{name}")\n'
+    '              keras_seg.weights.load_encoder(model, "{name}", {file!r}{transform})',
     "detector": "keras-seg predict {out} IMAGES... --out predictions --overlay\n"
     "            keras-seg evaluate {out} --data coco:ANNOTATIONS.json,IMAGES,labels=ids",
     "semantic": "keras-seg predict {out} IMAGES... --out predictions --overlay\n"
@@ -71,7 +73,14 @@ def run(arguments):
     with atomic_file(out) as temporary:
         model.save(temporary)
     task = architecture(arguments.name).task
-    advice = _NEXT[task].format(out=str(out), name=arguments.name, file=arguments.file)
+    transform = arguments.transform_input
+    advice = _NEXT[task].format(
+        out=str(out),
+        name=arguments.name,
+        file=arguments.file,
+        channels=model.input_shape[-1],
+        transform="" if transform is None else f", transform_input={transform}",
+    )
     outputs = "detections" if task == "detector" else _shape(model.output_shape)
     sizes = f"{_shape(model.input_shape)} to {outputs}"
     print(f"{report}\nmodel       {out}, {out.stat().st_size / 1e6:.1f} MB: {sizes}\nnext        {advice}")

@@ -38,12 +38,12 @@ class Network:
         Args:
             data: Source, which has the numbers of classes and channels.
             options: dict of the command's options.
-            **changes: builder's arguments in place of the options'.
+            **changes: further arguments of the builder.
         """
         builder = getattr(importlib.import_module("keras_seg"), self.name)
-        arguments = {name: options[name] for name in self.builder_options} | changes
+        given = {name: options[name] for name in self.builder_options if options[name] is not None}
         sides = (options["crop"] or self.crop) if self.crop else (None, None)
-        return builder(data.num_classes, (*sides, data.channels), **arguments)
+        return builder(data.num_classes, (*sides, data.channels), **(given | changes))
 
 
 def _add_unet_options(group):
@@ -64,11 +64,12 @@ def _add_unet_options(group):
 
 
 def _add_fcn_options(group):
+    from keras_seg.training.recipes import RECIPES
+
     group.add_argument(
         "--variant",
         choices=("32s", "16s", "8s", "dilated"),
-        default="8s",
-        help="stride of the finest scores; dilated is torchvision's",
+        help="stride of the finest scores; dilated is torchvision's; 8s if not given",
     )
     group.add_argument("--backbone", default="vgg16", help="encoder, as vgg16, resnet50, efficientnet_lite0")
     group.add_argument(
@@ -85,9 +86,7 @@ def _add_fcn_options(group):
         help="upsampling kernels that are trained; no if not given",
     )
     add_weights(group)
-    group.add_argument(
-        "--staged", action="store_true", help="train 32s, then 16s from it, then 8s from that; see --variant"
-    )
+    group.add_argument("--staged", action="store_true", help="train 32s, then 16s from it, then 8s from that")
     group.add_argument(
         "--stage-epochs", type=int, nargs=3, metavar="N", help="epochs of each stage; --epochs if not given"
     )
@@ -95,12 +94,11 @@ def _add_fcn_options(group):
         "--stage-rates",
         type=float,
         nargs=3,
-        default=(1.0, 0.1, 0.1),
         metavar="F",
-        help="each stage's learning rate as a multiple of --learning-rate",
+        help="each stage's learning rate as a multiple of --learning-rate; 1, 0.1 and 0.1 if not given",
     )
     group.add_argument(
-        "--recipe", choices=("fcn-heavy",), help="published settings, which replace the options that they set"
+        "--recipe", choices=RECIPES, help="published settings, which replace the options that they set"
     )
 
 

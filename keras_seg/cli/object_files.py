@@ -20,6 +20,7 @@ class ObjectFiles:
         folder: str or Path. `folder/NAME.png` gets 16-bit ids of objects, 1 for the best.
         score_threshold: float or None, which means 0.5. Lower scores are in no picture.
         min_scale: float or None. Least scale at which large images are seen, see `predict_instances`.
+        augment: None, "mirror" or "all", see `predict_instances`.
         batch_size: int. Windows of an image at once.
         overlay: bool. Also write `folder/overlays/NAME.png`.
         results: bool. Keep what `write_results` writes.
@@ -32,6 +33,7 @@ class ObjectFiles:
         folder,
         score_threshold=None,
         min_scale=None,
+        augment=None,
         batch_size=1,
         overlay=False,
         results=False,
@@ -41,7 +43,7 @@ class ObjectFiles:
         self._folder, self._overlay = Path(folder), overlay
         score = _SCORE if score_threshold is None else score_threshold
         self._score = check_number("score_threshold", score, 0, 1)
-        self._min_scale, self._batch_size = min_scale, batch_size
+        self._seeing = {"min_scale": min_scale, "augment": augment, "batch_size": batch_size}
         named = all(path.stem.isdecimal() for path in paths)
         self._ids = {path: int(path.stem) if named else number for number, path in enumerate(paths, start=1)}
         self._results = [] if results else None
@@ -53,9 +55,7 @@ class ObjectFiles:
         from keras_seg.viz import detection_overlay, save_png
 
         image = read_image(path, self._model.input_shape[-1])
-        (found,) = predict_instances(
-            self._model, [image], batch_size=self._batch_size, min_scale=self._min_scale
-        )
+        (found,) = predict_instances(self._model, [image], **self._seeing)
         shown = found.above(self._score)
         save_png(self._folder / f"{path.stem}.png", shown.id_map())
         if self._overlay:

@@ -103,13 +103,14 @@ def _detector(opened, paths, arguments):
     """Give what predicts one path and writes the map of its objects; their list is written at the end."""
     from keras_seg.cli.object_files import ObjectFiles
 
-    refuse_options(arguments, ("augment", "proposals", "aggregate", "crf", "probability"), "a detector")
+    refuse_options(arguments, ("proposals", "aggregate", "crf", "probability"), "a detector")
     files = ObjectFiles(
         opened,
         paths,
         arguments.out,
         score_threshold=arguments.score_threshold,
         min_scale=arguments.min_scale,
+        augment=arguments.augment,
         batch_size=arguments.batch_size,
         overlay=arguments.overlay,
         results=bool(arguments.json),

@@ -9,9 +9,9 @@ from keras_seg.cli.options import DATA_HELP, add_command, image_size, refuse_opt
 from keras_seg.version import __version__
 
 NETWORKS = (*SEMANTIC_NETWORKS, MASK_RCNN)
-# What suits a detector from random weights, on small batches.
 # Without a default: they mean something in a training of several stages only.
-_OF_STAGES = ("stage_epochs", "proposals", "val_proposals", "statistics_steps")
+_OF_STAGES = ("stage_epochs", "stage_rates", "proposals", "val_proposals", "statistics_steps")
+# What suits a detector from random weights, on small batches.
 _DETECTOR_DEFAULTS = {
     "batch_size": 2,
     "augment": "default",
@@ -111,8 +111,7 @@ def _add_run_options(group):
 def _run(arguments):
     from keras_seg.training import RunFolder
 
-    if not (getattr(arguments, "staged", False) or getattr(arguments, "two_stage", False)):
-        refuse_options(arguments, [n for n in _OF_STAGES if hasattr(arguments, n)], "a training in one stage")
+    _refuse(arguments)
     run = RunFolder(arguments.out)
     options = _options(arguments)
     if arguments.resume and run.config.is_file():
@@ -120,6 +119,17 @@ def _run(arguments):
     elif arguments.data is None:
         raise ValueError("Give the training data: --data FORMAT:PATH, as in --data folder:my/data.")
     _train(arguments.network, run, options, arguments.resume)
+
+
+def _refuse(arguments):
+    """Raise for options that another one leaves without a meaning."""
+    if not (getattr(arguments, "staged", False) or getattr(arguments, "two_stage", False)):
+        refuse_options(arguments, [n for n in _OF_STAGES if hasattr(arguments, n)], "a training in one stage")
+    if getattr(arguments, "staged", False):
+        refuse_options(arguments, ("variant",), "--staged, which trains 32s, 16s and 8s")
+        refuse_options(arguments, ("at_once",), "--staged: it is the way to train 8s without stages")
+    if getattr(arguments, "recipe", None):
+        refuse_options(arguments, ("stage_rates",), "--recipe, which has rates of its own")
 
 
 def _options(arguments):
@@ -135,17 +145,23 @@ def _train(network, run, options, resume):
 
     data, val = _open_data(options, network.finds_objects)
     print(f"training    {data.describe()}\nvalidation  {len(val)} images\nrun folder  {run.path}", flush=True)
+    is_new = not run.config.exists()
     run.start(_config(options, data), resume)
     keras.config.set_dtype_policy(options["precision"])
     keras.utils.set_random_seed(options["seed"])
     if network.finds_objects:
-        pictures = _train_detector(network, run, options, data, val, resume)
+        train = _train_detector
     elif options.get("staged"):
-        pictures = _train_stages(network, run, options, data, val, resume)
-    elif options.get("two_stage"):
-        pictures = _train_two_stage(network, run, options, data, val, resume)
+        train = _train_stages
     else:
-        pictures = _train_once(network, run, options, data, val, resume)
+        train = _train_two_stage if options.get("two_stage") else _train_once
+    try:
+        pictures = train(network, run, options, data, val, resume)
+    except BaseException:
+        # A mistake in the options or the data must not keep the folder from the corrected command.
+        if is_new:
+            run.withdraw()
+        raise
     monitored = [row[options["monitor"]] for row in run.read_history() if options["monitor"] in row]
     best = {"min": min, "max": max}[mode_of(options["monitor"])](monitored)
     print(
@@ -196,7 +212,7 @@ def _train_once(network, run, options, data, val, resume):
 
     settings = _training_settings(options)
     if options.get("recipe"):
-        settings |= recipe(options["recipe"], options["variant"], options["at_once"])
+        settings |= recipe(options["recipe"], options["variant"] or "8s", options["at_once"])
     model = network.build(data, options)
     train_semantic(model, data, val, run, epochs=options["epochs"], resume=resume, **settings)
     return run.pictures
@@ -212,7 +228,8 @@ def _train_stages(network, run, options, data, val, resume):
         val,
         run,
         epochs=options["stage_epochs"] or options["epochs"],
-        rate_factors=options["stage_rates"],
+        # Runs of older versions have factors in their config beside a recipe.
+        rate_factors=None if options["recipe"] else options["stage_rates"],
         recipe=options["recipe"],
         resume=resume,
         **_training_settings(options),

@@ -18,6 +18,7 @@ def evaluate_instances(
     max_detections=100,
     instance_score_threshold=0.5,
     min_scale=None,
+    augment=None,
     progress=True,
 ):
     """Score a detector on whole images, by COCO's measure and by that of nuclei benchmarks.
@@ -35,6 +36,7 @@ def evaluate_instances(
         instance_score_threshold: float within 0..1, default 0.5. Detections of lower scores are left out of
             "average_precision/...".
         min_scale: float or None. Least scale at which large images are seen, see `predict_instances`.
+        augment: None, "mirror" or "all": averages over flips and turns, see `predict_instances`.
         progress: bool. Show a bar on a terminal.
 
     Returns:
@@ -55,7 +57,9 @@ def evaluate_instances(
     for first in track(range(0, len(data), batch_size), "evaluating", disable=not progress):
         indices = range(first, min(first + batch_size, len(data)))
         images, truths = zip(*map(data.read_objects, indices), strict=True)
-        predicted = predict_instances(model, images, batch_size=batch_size, min_scale=min_scale)
+        predicted = predict_instances(
+            model, images, batch_size=batch_size, min_scale=min_scale, augment=augment
+        )
         for truth, found in zip(truths, predicted, strict=True):
             scores.add(truth, found)
             drawn = found.above(instance_score_threshold).id_map()

@@ -6,9 +6,8 @@ Letters: D detections of a window or of the image.
 import math
 
 import numpy as np
-from keras import ops
 
-from keras_seg.ops.suppression import batched_nms
+from keras_seg.inference.detection_views import suppressed
 
 # Pixels of the canvas. A box that ends so near to a window's border was cut by it.
 _RIM = 2.0
@@ -66,7 +65,7 @@ def merged(found, windows, image_size, scale, iou_threshold):
         for rows, window in zip(found, windows, strict=True)
     ]
     together = {name: np.concatenate([rows[name] for rows in kept]) for name in kept[0]}
-    best = _suppressed(together, iou_threshold)
+    best = suppressed(together, iou_threshold)
     return {name: values[best] for name, values in together.items()}
 
 
@@ -97,20 +96,3 @@ def _whole(boxes, window, image_size, shared, rim):
         cut = (start > 0) & (low < start + rim) | (stop < image_size[axis]) & (high > stop - rim)
         whole &= ~(cut & (high - low < shared[axis] - rim))
     return whole
-
-
-def _suppressed(rows, iou_threshold):
-    """Indices of the detections that stay, best first."""
-    count = len(rows["scores"])
-    if not count:
-        return np.zeros(0, int)
-    # A power of two: backends that compile for each number of boxes do so a few times only.
-    padded = 1 << (count - 1).bit_length()
-    boxes, scores, labels = (
-        np.zeros((padded, 4), "float32"),
-        np.full(padded, -np.inf, "float32"),
-        np.zeros(padded, "int32"),
-    )
-    boxes[:count], scores[:count], labels[:count] = rows["boxes"], rows["scores"], rows["labels"]
-    indices, kept = batched_nms(boxes, scores, labels, iou_threshold, padded)
-    return ops.convert_to_numpy(indices)[: int(kept)]

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_seg.data.letterbox import Letterbox
 from keras_seg.data.run_lengths import mask_to_rle
+from keras_seg.inference.detection_views import found_in_views, views_of
 from keras_seg.inference.detection_windows import merged, windows_of
 from keras_seg.inference.detector import Detector
 from keras_seg.inference.mask_pasting import PastedMasks
@@ -107,6 +108,7 @@ def predict_instances(
     min_scale=None,
     overlap=0.25,
     window_threshold=0.5,
+    augment=None,
 ):
     """Find the objects of every image.
 
@@ -129,7 +131,10 @@ def predict_instances(
         overlap: float within 0..0.9, default 0.25. The part of a window that its neighbour sees too; objects
             larger than that may be found in parts.
         window_threshold: float within 0..1, default 0.5. IoU above which detections of two windows are one
-            object, of which the better score stays.
+            object, of which the better score stays; and of two copies, of which the mean does.
+        augment: None, "mirror" or "all". Each canvas is seen in flipped and turned copies too, two or eight
+            in all, and boxes, scores and masks are averaged over them, see
+            `keras_seg.inference.detection_views`.
 
     Returns:
         list of Detections, in the order of `images`.
@@ -149,13 +154,16 @@ def predict_instances(
     check_number("overlap", overlap, 0, 0.9)
     check_number("window_threshold", window_threshold, 0, 1)
     detector = Detector(model)
+    views = views_of(detector.input_size, augment)
     images = [_checked(image, detector.channels) for image in images]
     windows = [windows_of(image.shape[:2], detector.input_size, min_scale, overlap) for image in images]
     parts = [(number, window) for number, some in enumerate(windows) for window in some]
     rows = [[] for _ in images]
     for first in range(0, len(parts), batch_size):
         some = parts[first : first + batch_size]
-        for (number, _), found in zip(some, _detect(detector, images, some, batch_size), strict=True):
+        for (number, _), found in zip(
+            some, _detect(detector, images, some, batch_size, views, window_threshold), strict=True
+        ):
             rows[number].append(found)
     found = []
     for image, some, parts_found in zip(images, windows, rows, strict=True):
@@ -168,13 +176,14 @@ def predict_instances(
     return found
 
 
-def _detect(detector, images, parts, batch_size):
+def _detect(detector, images, parts, batch_size, views, threshold):
     """Rows of `Detector.detect` for each (number of an image, window), boxes in pixels of the image."""
     crops = [images[number][top:bottom, left:right] for number, (top, left, bottom, right) in parts]
     letterboxes = [Letterbox(crop.shape[:2], detector.input_size) for crop in crops]
     canvases = [letterbox.image(crop) for letterbox, crop in zip(letterboxes, crops, strict=True)]
     # A batch is filled up: another size would compile the model once more.
-    rows = detector.detect(np.stack(canvases + (batch_size - len(canvases)) * canvases[:1]))
+    filled = np.stack(canvases + (batch_size - len(canvases)) * canvases[:1])
+    rows = found_in_views(detector.detect, filled, views, threshold)
     for found, letterbox, (_, window) in zip(rows, letterboxes, parts, strict=False):
         scale_y, scale_x = letterbox.scale
         top, left = window[:2]

@@ -1,18 +1,22 @@
 """A trained network made ready for many predictions."""
 
+import keras
+
 from keras_seg.ops.fast import native_form
 
 
 class FrozenModel:
     """A model as it is now, for many predictions in a row: later changes of its weights do not show.
 
-    On TensorFlow on a CPU the weights become constants of one graph for all sizes, which are cast and laid
-    out once and not at every call, which saves FCN-8s about a tenth of its time in bfloat16 and a twentieth
-    in float32, see `benchmarks.fcn`. Elsewhere it runs the model's own `predict_on_batch`. It can stand for
-    the model in `predict_probabilities`, `predict_tiled`, `predict_proposals` and `evaluate_semantic`.
+    On TensorFlow on a CPU the weights become constants of a graph, which are cast and laid out once and not
+    at every call. The first size of images has a graph of its own, in which wide 3x3 convolutions take fewer
+    multiplications (`layers.WinogradConv2D`); other sizes share another. See `benchmarks.fcn` for what this
+    saves. Elsewhere it runs the model's own `predict_on_batch`. It can stand for the model in
+    `predict_probabilities`, `predict_tiled`, `predict_proposals` and `evaluate_semantic`.
 
-    Costs some seconds, a copy of the weights in memory, and while it is made and first run up to 20 times
-    their size: weights of more than a fortieth of the machine's memory run by `predict_on_batch` too.
+    Costs a copy of the weights and some seconds and two more copies for either graph, and while that is made
+    up to 20 times their size: weights of more than a fortieth of the machine's memory run by
+    `predict_on_batch` too.
 
     Args:
         model: keras.Model with one input (N, H, W, C) and one output, or a FrozenModel.
@@ -27,7 +31,13 @@ class FrozenModel:
         self._model = getattr(model, "_model", model)
         self.name = model.name
         self.input_shape, self.output_shape = model.input_shape, model.output_shape
-        self._run = self._frozen() or self._model.predict_on_batch
+        self._freeze = native_form("frozen_function", num_bytes=4 * self._model.count_params())
+        # As arrays, because a graph is made only when its size is known.
+        self._weights = [
+            [keras.ops.convert_to_numpy(variable.value) for variable in variables] if self._freeze else None
+            for variables in (self._model.trainable_variables, self._model.non_trainable_variables)
+        ]
+        self._graphs = {}
         self._known_shapes = set()
 
     def compute_output_shape(self, input_shape):
@@ -44,12 +54,17 @@ class FrozenModel:
             # A graph for all sizes runs those too that a check while tracing would refuse.
             self.compute_output_shape(images.shape)
             self._known_shapes.add(images.shape)
-        return self._run(images)
+        if not self._freeze:
+            return self._model.predict_on_batch(images)
+        return self._graph(images.shape[1:3])(images)
 
-    def _frozen(self):
-        size = 4 * self._model.count_params()
-        freeze = native_form("frozen_function", num_bytes=size)
-        return freeze and freeze(self._call, (None, *self.input_shape[1:]))
+    def _graph(self, size):
+        """That of the first size for images of it, else that of all sizes."""
+        if self._graphs and size not in self._graphs:
+            size = self.input_shape[1:3]
+        if size not in self._graphs:
+            self._graphs[size] = self._freeze(self._call, (None, *size, self.input_shape[3]))
+        return self._graphs[size]
 
     def _call(self, images):
-        return self._model(images, training=False)
+        return self._model.stateless_call(*self._weights, images, training=False)[0]

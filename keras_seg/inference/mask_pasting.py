@@ -64,7 +64,7 @@ class PastedMasks(collections.abc.Sequence):
         masks, boxes = np.asarray(masks, "float32"), np.asarray(boxes, "float32")
         check_rank("masks", masks.shape, 3, "(D, m, n)")
         if boxes.shape != (len(masks), 4):
-            raise bad_argument("boxes.shape", f"{(len(masks), 4)}, a box a mask", boxes.shape)
+            raise bad_argument("boxes.shape", f"{(len(masks), 4)}, one box for each mask", boxes.shape)
         self.image_size = check_pair("image_size", image_size)
         self._masks, self._boxes = masks, boxes
         self._threshold = check_number("threshold", threshold, 0, 1)

@@ -13,6 +13,7 @@ from keras_seg.layers.pad_to_multiple import PadToMultiple
 from keras_seg.layers.resize_to_match import ResizeToMatch
 from keras_seg.layers.roi_layers import RoIAlign, RoIPool
 from keras_seg.layers.size_check import SizeCheck
+from keras_seg.layers.winograd_conv2d import WinogradConv2D
 
 __all__ = [
     "BatchNormalization",
@@ -32,4 +33,5 @@ __all__ = [
     "RoIAlign",
     "RoIPool",
     "SizeCheck",
+    "WinogradConv2D",
 ]

@@ -3,6 +3,7 @@
 from keras import initializers, layers
 
 from keras_seg.layers.batch_normalization import BatchNormalization
+from keras_seg.layers.winograd_conv2d import conv2d
 from keras_seg.utils.validation import check_choice
 
 NORMALIZATIONS = (None, "batch", "group", "instance", "layer")
@@ -52,7 +53,7 @@ def conv_block(x, filters, name, *, kernel_size=3, padding="same", normalization
         Tensor (N, h, w, filters); with "valid" padding each convolution takes kernel_size - 1 off each side.
     """
     for i in range(1, repeats + 1):
-        x = layers.Conv2D(
+        x = conv2d(
             filters,
             kernel_size,
             padding=padding,

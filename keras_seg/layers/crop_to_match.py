@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_seg.utils.validation import check_choice, check_integer
+from keras_seg.utils.validation import bad_argument, check_choice, check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_seg")
@@ -26,6 +26,10 @@ class CropToMatch(keras.layers.Layer):
     Returns:
         Tensor (N, h, w, C), the first input's dtype.
 
+    Raises:
+        ValueError: the window reaches beyond the first map. Sizes are checked wherever they are known; in a
+            graph traced with free sizes they are not.
+
     Example:
         >>> import numpy as np
         >>> CropToMatch()([np.ones((1, 8, 8, 3)), np.ones((1, 7, 8, 5))]).shape
@@ -39,6 +43,7 @@ class CropToMatch(keras.layers.Layer):
 
     def call(self, inputs):
         x, reference = inputs
+        self._check(x.shape, reference.shape)
         (height, width), (new_height, new_width) = ops.shape(x)[1:3], ops.shape(reference)[1:3]
         top, left = self.offset, self.offset
         if self.align == "center":
@@ -47,7 +52,19 @@ class CropToMatch(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         shape, reference = input_shape
+        self._check(shape, reference)
         return (shape[0], reference[1], reference[2], shape[3])
+
+    def _check(self, shape, reference):
+        """Raise where the window ends beyond the map: a slice would be shorter without a word."""
+        for side, size, window in zip(("height", "width"), shape[1:3], reference[1:3], strict=True):
+            if None not in (size, window) and self.offset + window > size:
+                beyond = f" from pixel {self.offset} on" if self.offset else ""
+                raise bad_argument(
+                    "inputs",
+                    f"a pair of which the first has the second's {side} of {window} pixels{beyond}",
+                    [tuple(shape), tuple(reference)],
+                )
 
     def compute_output_spec(self, inputs):
         shape = self.compute_output_shape([tensor.shape for tensor in inputs])

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from keras_seg.layers.batch_normalization import BatchNormalization
 from keras_seg.layers.conv_block import group_normalization
+from keras_seg.layers.winograd_conv2d import conv2d
 from keras_seg.utils.validation import bad_argument, check_choice, check_integer
 
 _NORMALIZATIONS = (None, "batch", "group")
@@ -102,7 +103,7 @@ class FeaturePyramid(layers.Layer):
 
     def _stage(self, name, kernel_size, input_shape):
         """A convolution and its normalization or None, built; attributes, so that Keras saves them."""
-        convolution = layers.Conv2D(
+        convolution = conv2d(
             self.filters,
             kernel_size,
             padding="same",

@@ -3,9 +3,11 @@
 import keras
 from keras import ops, tree
 
+from keras_seg.ops.pyramid_levels import level_numbers
 from keras_seg.ops.roi_alignment import check_sampling_ratio, multilevel_roi_align, roi_align
 from keras_seg.ops.roi_pooling import multilevel_roi_pool, roi_pool
-from keras_seg.utils.validation import bad_argument, check_integer, check_number, check_pair
+from keras_seg.ops.roi_regions import check_maps, maps_by_argument
+from keras_seg.utils.validation import bad_argument, check_integer, check_pair, check_positive
 
 
 class _RegionLayer(keras.layers.Layer):
@@ -16,29 +18,61 @@ class _RegionLayer(keras.layers.Layer):
         # features are cast in `call`.
         super().__init__(autocast=False, **kwargs)
         self.output_size = check_pair("output_size", output_size)
-        self.spatial_scale = check_number("spatial_scale", spatial_scale)
-        self.canonical_size = check_number("canonical_size", canonical_size)
+        self.spatial_scale = check_positive("spatial_scale", spatial_scale)
+        self.canonical_size = check_positive("canonical_size", canonical_size)
         self.canonical_level = check_integer("canonical_level", canonical_level, minimum=0)
 
     def _cast_features(self, inputs):
         """The features in the compute dtype, and the boxes as they are."""
-        features, boxes = inputs
-        if isinstance(features, dict) and self.spatial_scale != 1:
-            fix = "The names of a pyramid's levels tell their scales."
-            raise bad_argument(
-                "spatial_scale", "1.0 where the features are a pyramid", self.spatial_scale, fix
-            )
+        features, boxes = self._pair(inputs)
+        for name, level in self._named(features).items():
+            self._computed_dtype(name, ops.convert_to_tensor(level).dtype)
         return tree.map_structure(lambda level: ops.cast(level, self.compute_dtype), features), boxes
 
     def compute_output_shape(self, input_shape):
-        features, boxes = input_shape
-        shape = next(iter(features.values())) if isinstance(features, dict) else features
-        return (boxes[0] or shape[0], boxes[1], *self.output_size, shape[-1])
+        features, boxes = self._pair(input_shape)
+        shapes = {name: tuple(shape) for name, shape in self._named(features).items()}
+        return self._output_shape(
+            {name: (shape, self.compute_dtype) for name, shape in shapes.items()}, boxes
+        )
 
     def compute_output_spec(self, inputs):
-        features, boxes = inputs
-        shapes = tree.map_shape_structure(tuple, tree.map_structure(lambda tensor: tensor.shape, features))
-        return keras.KerasTensor(self.compute_output_shape([shapes, boxes.shape]), dtype=self.compute_dtype)
+        features, boxes = self._pair(inputs)
+        kinds = {
+            name: (tuple(level.shape), self._computed_dtype(name, level.dtype))
+            for name, level in self._named(features).items()
+        }
+        return keras.KerasTensor(self._output_shape(kinds, boxes.shape), dtype=self.compute_dtype)
+
+    def _pair(self, inputs):
+        """Features and boxes, or their shapes, from what the layer was called with."""
+        if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
+            received = len(inputs) if isinstance(inputs, (tuple, list)) else type(inputs).__name__
+            fix = "Call the layer with [features, boxes]."
+            raise bad_argument("inputs", "a pair of features and boxes", received, fix, TypeError)
+        return inputs
+
+    def _named(self, features):
+        """The maps or their shapes by the words for them, see `maps_by_argument`."""
+        if isinstance(features, dict):
+            level_numbers("features", features)
+            if self.spatial_scale != 1:
+                expected = "1.0 where the features are a pyramid"
+                fix = "The names of a pyramid's levels tell their scales."
+                raise bad_argument("spatial_scale", expected, self.spatial_scale, fix)
+        return maps_by_argument(features)
+
+    def _computed_dtype(self, name, dtype):
+        """What features of a dtype are cast to, or a ValueError for those that are not floating point."""
+        dtype = keras.backend.standardize_dtype(dtype)
+        if not keras.backend.is_float_dtype(dtype):
+            raise bad_argument(f"{name}.dtype", "a floating-point type", dtype, "Cast the features first.")
+        return self.compute_dtype
+
+    def _output_shape(self, kinds, boxes):
+        check_maps(kinds, tuple(boxes))
+        shape, _ = next(iter(kinds.values()))
+        return (shape[0] if boxes[0] is None else boxes[0], boxes[1], *self.output_size, shape[-1])
 
     def get_config(self):
         return {

@@ -68,9 +68,10 @@ class SizeCheck(keras.layers.Layer):
             below, above = nearest_sizes(size, self.multiple, self.remainder, self.minimum)
             if size not in (below, above):
                 nearest = f"{above}" if below is None else f"{below} and {above}"
+                step = f" {self.multiple}m + {self.remainder}" if self.multiple > 1 else ""
                 raise ValueError(
-                    f"Images of {side} {size} do not fit this network: it takes sizes {self.multiple}m + "
-                    f"{self.remainder} of at least {self.minimum}. Nearest: {nearest}. {self.advice}".rstrip()
+                    f"Images of {side} {size} do not fit this network: it takes sizes{step} of at least "
+                    f"{self.minimum}. Nearest: {nearest}. {self.advice}".rstrip()
                 )
 
     def get_config(self):

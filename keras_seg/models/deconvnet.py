@@ -15,6 +15,7 @@ from keras_seg.layers.fully_connected import FullyConnectedConv2D, FullyConnecte
 from keras_seg.layers.max_pooling_with_argmax import MaxPoolingWithArgmax2D
 from keras_seg.layers.max_unpooling import MaxUnpooling2D
 from keras_seg.layers.size_check import SizeCheck
+from keras_seg.layers.winograd_conv2d import WinogradConv2D
 from keras_seg.models.weights import load_model_weights
 from keras_seg.utils.validation import bad_argument, check_integer, check_number
 
@@ -131,7 +132,7 @@ def _decode(maps, num_classes, width):
         x = MaxUnpooling2D(2, name=f"unpool{block}")([x, maps[f"indices{block}"]])
         for i, filters in enumerate(channels, start=1):
             layer = f"deconv{block}_{i}"
-            x = layers.Conv2D(
+            x = WinogradConv2D(
                 vgg.scaled(filters, width),
                 3,
                 padding="same",

@@ -12,7 +12,7 @@ from keras_seg.layers.crop_to_match import CropToMatch
 from keras_seg.layers.pad_to_multiple import PadToMultiple
 from keras_seg.layers.resize_to_match import ResizeToMatch
 from keras_seg.models.fcn_dilated import dilated_scores
-from keras_seg.models.fcn_encoders import PAPER_CROPS, dilated_encoder, fcn_encoder
+from keras_seg.models.fcn_encoders import PAPER_CROPS, STRIDE, dilated_encoder, fcn_encoder
 from keras_seg.models.weights import load_model_weights
 from keras_seg.utils.validation import bad_argument, check_choice, check_integer
 
@@ -20,8 +20,6 @@ from keras_seg.utils.validation import bad_argument, check_choice, check_integer
 SKIPS = {"32s": ("P5",), "16s": ("P5", "P4"), "8s": ("P5", "P4", "P3")}
 # Fixed factors on the skips of the at-once form, before their scores (released voc-fcn8s-atonce).
 _AT_ONCE_SCALES = {"P4": 1e-2, "P3": 1e-4}
-# The coarsest map's.
-_STRIDE = 32
 _SCORE_NAMES = {"P5": "score_fr", "P4": "score_pool4", "P3": "score_pool3"}
 
 
@@ -49,9 +47,11 @@ def fcn(
     networks': 134,346,581 (32s), 134,357,354 (16s) and 134,362,751 (8s).
 
     Differences from the paper: by default convolutions are padded as usual and skips are aligned by their
-    half-pixel centres, and images are mirrored at their ends until 32 divides their sides (see
-    `keras_seg.layers.PadToMultiple`); `padding="paper"` builds the released form. AlexNet and
-    GoogLeNet are torchvision's networks, whose weights can be had, not Caffe's (see `keras_seg.backbones`).
+    half-pixel centres. Images are mirrored at their ends until 32 divides their sides (see
+    `keras_seg.layers.PadToMultiple`) where every map has half the last one's sides, rounded up. Where not, as
+    in AlexNet and GoogLeNet, maps are resized to one another's size and to the image's; "dilated" resizes its
+    one map likewise. `padding="paper"` builds the released form. AlexNet and GoogLeNet are torchvision's
+    networks, whose weights can be had, not Caffe's (see `keras_seg.backbones`).
 
     Args:
         num_classes: int. Channels of the output; background counts where it is a class.
@@ -88,9 +88,9 @@ def fcn(
     if variant == "dilated":
         encoder = dilated_encoder(backbone, input_shape, initial)
     else:
-        encoder = fcn_encoder(backbone, input_shape, initial, padding)
+        encoder = fcn_encoder(backbone, input_shape, initial, padding, SKIPS[variant])
         if padding == "same" and encoder.halves:
-            x = PadToMultiple(_STRIDE, dtype="float32", name="padded_images")(images)
+            x = PadToMultiple(STRIDE, dtype="float32", name="padded_images")(images)
     maps = encoder.model(encoder.preprocess(x) if include_rescaling else x)
     if variant == "dilated":
         scores = dilated_scores(maps["P3"], num_classes)
@@ -106,7 +106,10 @@ def fcn(
 
 
 def _decode(maps, images, num_classes, variant, halves, at_once, learn_upsampling):
-    """Sum the scores from coarse to fine; maps that are not exact halves are resized to their skip."""
+    """Sum the scores from coarse to fine; maps that are not exact halves are resized to their skip.
+
+    The last upsampling has its factor in its name: in staged training no stage has the kernel of another.
+    """
     scores = None
     for level in SKIPS[variant]:
         skip = _score(_scaled(maps, level, at_once), num_classes, level)
@@ -122,7 +125,8 @@ def _decode(maps, images, num_classes, variant, halves, at_once, learn_upsamplin
         scores = layers.Add(dtype="float32", name=f"fuse_{level.lower()}")([scores, skip])
     if halves or learn_upsampling is True:
         factor = 2 ** int(SKIPS[variant][-1][1:])
-        scores = BilinearUpsampling2D(factor, learned=learn_upsampling is True, name="upscore")(scores)
+        name = f"upscore{factor}"
+        scores = BilinearUpsampling2D(factor, learned=learn_upsampling is True, name=name)(scores)
     match = CropToMatch if halves else ResizeToMatch
     return match(dtype="float32", name="upscore_match")([scores, images])
 
@@ -143,7 +147,7 @@ def _decode_as_released(maps, images, num_classes, variant, backbone, at_once, l
     # The released AlexNet's kernel is one pixel smaller than twice its factor.
     kernel_size = 2 * factor - (backbone == "alexnet")
     scores = BilinearUpsampling2D(
-        factor, "valid", learned=learn_upsampling is True, kernel_size=kernel_size, name="upscore"
+        factor, "valid", learned=learn_upsampling is True, kernel_size=kernel_size, name=f"upscore{factor}"
     )(scores)
     return CropToMatch(offset=crops[variant], dtype="float32", name="upscore_crop")([scores, images])
 

@@ -4,6 +4,7 @@ from keras import layers
 
 from keras_seg.layers.batch_normalization import BatchNormalization
 from keras_seg.layers.conv_block import he_normal
+from keras_seg.layers.winograd_conv2d import WinogradConv2D
 
 
 def dilated_scores(x, num_classes):
@@ -19,7 +20,7 @@ def dilated_scores(x, num_classes):
     Returns:
         Tensor (N, h, w, num_classes), float32.
     """
-    x = layers.Conv2D(
+    x = WinogradConv2D(
         x.shape[-1] // 4,
         3,
         padding="same",

@@ -3,15 +3,23 @@
 import keras
 
 from keras_seg.backbones import alex_net, resnet, vgg
+from keras_seg.backbones.preprocessing import images_input
 from keras_seg.backbones.select import Encoder, select_backbone
 from keras_seg.backbones.taps import pyramid
 from keras_seg.utils.validation import bad_argument, check_choice
 
+# The coarsest map's.
+STRIDE = 32
 # The released nets' crops: of each variant's scores to the image, and of the skips' scores (`Crop` layers).
 PAPER_CROPS = {"vgg16": {"32s": 19, "16s": 27, "8s": 31, "P4": 5, "P3": 9}, "alexnet": {"32s": 18}}
 # Pixels of zeros around the image, so that every size has a score map (released networks, conv1_1).
 _PAPER_PADDING = 100
 _WITH_CLASSIFIER = {"vgg16": vgg, "alexnet": alex_net}
+# Caffe's pools round up. VGG16's do so in every form.
+_PAPER_TRUNK = {
+    "vgg16": {"first_padding": _PAPER_PADDING},
+    "alexnet": {"first_padding": _PAPER_PADDING, "round_up": True},
+}
 # FCN takes VGG's pooled maps, not the convolutions before the next pool that have their size too.
 _VGG_POOLS = {"P3": "pool3", "P4": "pool4", "P5": "pool5"}
 _DILATED = {
@@ -22,7 +30,7 @@ _DILATED = {
 }
 
 
-def fcn_encoder(backbone, input_shape, weights, padding):
+def fcn_encoder(backbone, input_shape, weights, padding, levels):
     """The encoder of a skip network.
 
     Args:
@@ -30,19 +38,20 @@ def fcn_encoder(backbone, input_shape, weights, padding):
         input_shape: (height, width, channels), None for free sides.
         weights: None or "imagenet".
         padding: "same" or "paper".
+        levels: tuple of str. Those that the network scores, of "P3", "P4" and "P5".
 
     Returns:
-        Encoder with levels "P3", "P4" and "P5" at least; of the paper's AlexNet "P5" only.
+        Encoder with these levels at least.
     """
     if isinstance(backbone, str) and backbone in _WITH_CLASSIFIER:
         return _classifier_encoder(backbone, input_shape, weights, padding)
-    encoder = select_backbone(backbone, input_shape, weights)
-    missing = {"P3", "P4", "P5"} - set(encoder.model.output)
-    if missing:
+    encoder = select_backbone(backbone, input_shape, weights, multiple=STRIDE)
+    if set(levels) - set(encoder.model.output):
+        strides = " and ".join(str(2 ** int(level[1:])) for level in sorted(levels))
         raise bad_argument(
             "backbone",
-            "a network with maps of stride 8, 16 and 32",
-            backbone,
+            f"a network with maps of stride {strides}",
+            backbone if isinstance(backbone, str) else backbone.name,
             f"It has {', '.join(sorted(encoder.model.output))}.",
         )
     return encoder
@@ -57,13 +66,17 @@ def dilated_encoder(backbone, input_shape, weights):
 
 def _classifier_encoder(backbone, input_shape, weights, padding):
     network = _WITH_CLASSIFIER[backbone]
-    build = getattr(network, backbone)
-    paper = {"first_padding": _PAPER_PADDING} if padding == "paper" else {}
-    # ImageNet weights only afterwards, as fc6 and fc7 have theirs too.
-    trunk = build(input_shape, weights=None if backbone == "vgg16" else weights, **paper)
+    paper = _PAPER_TRUNK[backbone] if padding == "paper" else {}
+    if padding == "same":
+        # VGG16 gets padded images, and AlexNet's levels are not to be told on a small image.
+        input_shape = (None, None, input_shape[2])
     if backbone == "vgg16":
+        # Not by its builder: ImageNet weights come at the end, as fc6 and fc7 have theirs too.
+        images = images_input(input_shape, "caffe" if weights == "imagenet" else "torch")
+        trunk = keras.Model(images, vgg.features(images, **paper))
         maps = {level: trunk.get_layer(name).output for level, name in _VGG_POOLS.items()}
     else:
+        trunk = alex_net.alexnet(input_shape, weights=weights, **paper)
         maps = {"P5": trunk.output} if paper else dict(pyramid(trunk).output)
     maps["P5"] = network.classifier_features(maps["P5"], "valid" if paper else "same")
     model = keras.Model(trunk.inputs[0], maps, name=backbone)

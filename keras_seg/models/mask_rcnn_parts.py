@@ -12,6 +12,7 @@ from keras_seg.backbones.explicit_padding import batch_norm
 from keras_seg.backbones.select import select_backbone
 from keras_seg.layers.conv_block import he_normal, normalize
 from keras_seg.layers.feature_pyramid import FeaturePyramid
+from keras_seg.layers.winograd_conv2d import WinogradConv2D, conv2d
 from keras_seg.utils.validation import bad_argument
 
 _RESNETS = {name: getattr(resnet, name) for name in ("resnet18", "resnet34", "resnet50", "resnet101")}
@@ -177,7 +178,7 @@ def _freeze(model, normalization):
 
 
 def _convolution(x, filters, kernel_size, name, initializer, dtype=None):
-    return layers.Conv2D(
+    return conv2d(
         filters,
         kernel_size,
         padding="same",
@@ -189,7 +190,7 @@ def _convolution(x, filters, kernel_size, name, initializer, dtype=None):
 
 
 def _conv_norm_relu(x, filters, name, normalization):
-    x = layers.Conv2D(
+    x = WinogradConv2D(
         filters,
         3,
         padding="same",

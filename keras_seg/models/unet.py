@@ -91,7 +91,8 @@ def unet(
         x, skips = _contract(x, filters, depth, dropout, block)
         match = CropToMatch
     else:
-        encoder = select_backbone(backbone, input_shape, "imagenet" if weights == "imagenet" else None)
+        initial = "imagenet" if weights == "imagenet" else None
+        encoder = select_backbone(backbone, input_shape, initial, multiple=2**depth)
         if encoder.halves:
             frame = PadToMultiple(2**depth, dtype="float32", name="padded_images")(images)
         x, skips = _encode(encoder, encoder.preprocess(frame) if include_rescaling else frame, depth, dropout)

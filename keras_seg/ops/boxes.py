@@ -153,8 +153,9 @@ def check_leading_axes(name, axes, other_name, other_axes):
     """Raise unless two sets of leading axes broadcast; unknown sizes pass."""
     for size, other in zip(reversed(axes), reversed(other_axes), strict=False):
         if sizes_differ(size, other) and 1 not in (size, other):
-            raise bad_argument(
-                f"the leading axes of {name}", f"those of `{other_name}`, {tuple(other_axes)}", tuple(axes)
+            raise ValueError(
+                f"`{name}` must have leading axes that broadcast with those of `{other_name}`, "
+                f"{tuple(other_axes)}. Received: {name} with leading axes {tuple(axes)}."
             )
 
 

@@ -4,6 +4,8 @@ Coordinates are continuous: pixel i of a mask or image spans i..i+1 and has its 
 Letters: N images, G ground truth masks (h, w), K boxes, D detections with masks (m, n), H x W the image.
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -62,14 +64,25 @@ def crop_masks(masks, boxes, indices, output_size, mask_boxes=None, sampling_rat
     ratio = check_integer("sampling_ratio", sampling_ratio)
     _check_batch("boxes", boxes, masks)
     num_images, num_boxes = ops.shape(boxes)[:2]
-    if masks.shape[1] == 0:
-        return ops.zeros((num_images, num_boxes, *bins), dtype="float32")
-
-    num_masks, height, width = ops.shape(masks)[1:]
-    indices = ops.clip(indices, 0, num_masks - 1)
     if mask_boxes is not None:
         mask_boxes = float_boxes("mask_boxes", mask_boxes, "(N, G, 4)")
         _check_box_each("mask_boxes", mask_boxes, masks)
+
+    def nothing():
+        return ops.zeros((num_images, num_boxes, *bins), dtype="float32")
+
+    num_masks = ops.shape(masks)[1]
+    if isinstance(num_masks, int):
+        return _cropped(masks, boxes, indices, bins, mask_boxes, ratio) if num_masks else nothing()
+    return ops.cond(num_masks > 0, lambda: _cropped(masks, boxes, indices, bins, mask_boxes, ratio), nothing)
+
+
+def _cropped(masks, boxes, indices, bins, mask_boxes, ratio):
+    """`crop_masks` with its arguments checked, where there is a mask."""
+    num_images, num_boxes = ops.shape(boxes)[:2]
+    num_masks, height, width = ops.shape(masks)[1:]
+    indices = ops.clip(indices, 0, num_masks - 1)
+    if mask_boxes is not None:
         spans = ops.take_along_axis(mask_boxes, ops.expand_dims(indices, -1), axis=1)
         boxes = _into_span(boxes, spans, height, width)
     x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
@@ -174,7 +187,7 @@ def _rows(name, indices, boxes):
     for size, other in zip(indices.shape, boxes.shape, strict=False):
         if sizes_differ(size, other):
             raise bad_argument(
-                f"{name}.shape", f"{tuple(boxes.shape[:2])}, a row a box", tuple(indices.shape)
+                f"{name}.shape", f"{tuple(boxes.shape[:2])}, one row for each box", tuple(indices.shape)
             )
     return ops.cast(indices, "int32")
 
@@ -182,14 +195,16 @@ def _rows(name, indices, boxes):
 def _check_batch(name, boxes, masks):
     """Raise unless boxes and masks come from the same number of images."""
     if sizes_differ(boxes.shape[0], masks.shape[0]):
-        raise bad_argument(f"{name}.shape", f"{masks.shape[0]} images, as in `masks`", tuple(boxes.shape))
+        expected = f"({masks.shape[0]}, K, 4), as many images as `masks` has"
+        raise bad_argument(f"{name}.shape", expected, tuple(boxes.shape))
 
 
 def _check_box_each(name, boxes, masks):
     """Raise unless there is a box for each mask."""
     for size, other in zip(boxes.shape[:2], masks.shape[:2], strict=True):
         if sizes_differ(size, other):
-            raise bad_argument(f"{name}.shape", f"{(*masks.shape[:2], 4)}, a box a mask", tuple(boxes.shape))
+            expected = f"{(*masks.shape[:2], 4)}, one box for each mask"
+            raise bad_argument(f"{name}.shape", expected, tuple(boxes.shape))
 
 
 def _into_span(boxes, spans, height, width):
@@ -218,6 +233,7 @@ def _taps(low, high, size, samples):
     steps = (ops.arange(samples, dtype="float32") + 0.5) / samples
     places = ops.expand_dims(low, -1) + ops.expand_dims(high - low, -1) * steps - 0.5
     size = ops.cast(size, "float32")
+    places = ops.where(ops.isnan(places), -2.0, places)  # outside: a NaN must not reach an index
     inside = ops.cast(ops.logical_and(places >= -1.0, places <= size), "float32")
     places = ops.clip(places, 0.0, size - 1.0)
     lower = ops.floor(places)
@@ -231,7 +247,13 @@ def _taps(low, high, size, samples):
 
 def _pixels(masks, indices, rows, columns):
     """Where rows (N, K, R) and columns (N, K, S) of each box's mask cross: the masks' type, (N, K, R, S)."""
-    num_images, num_masks, height, width = ops.shape(masks)
+    sizes = ops.shape(masks)
+    if not all(isinstance(size, int) for size in sizes) or math.prod(sizes[1:]) >= 2**31:
+        # JAX, by default, has no type so wide: there the masks of an image have to stay below.
+        indices, rows, columns, *sizes = (
+            ops.cast(part, "int64") for part in (indices, rows, columns, *sizes)
+        )
+    num_images, num_masks, height, width = sizes
     lines = ops.expand_dims(indices * height, -1) + rows
     positions = ops.expand_dims(lines * width, -1) + ops.expand_dims(columns, -2)
     shape = ops.shape(positions)

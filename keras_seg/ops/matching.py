@@ -119,6 +119,7 @@ def sample_balanced(labels, num_samples, positive_fraction, seed=None):
     labels = ops.convert_to_tensor(labels)
     if "int" not in keras.backend.standardize_dtype(labels.dtype) or len(labels.shape) < 1:
         raise bad_argument("labels", "integers of shape (..., A)", f"{labels.dtype} {tuple(labels.shape)}")
+    labels = ops.cast(labels, "int32")  # an unsigned type has no -1 for the padding
     num_samples = check_integer("num_samples", num_samples)
     most_positives = int(num_samples * check_number("positive_fraction", positive_fraction, 0, 1))
     if not isinstance(labels.shape[-1], int) or labels.shape[-1] < num_samples:

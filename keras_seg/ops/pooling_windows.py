@@ -5,6 +5,7 @@ depend on the map. A length is an int, a scalar tensor or, where only a shape is
 """
 
 import itertools
+import operator
 
 import keras
 from keras import ops
@@ -99,16 +100,32 @@ def check_output_size(output_size, windows, pool_size, strides, padding):
     expected = "a pair (height, width)"
     if not isinstance(output_size, (tuple, list)) or len(output_size) != 2:
         raise bad_argument("output_size", expected, output_size)
-    size = tuple(side if ops.is_tensor(side) else check_pair("output_size", side)[0] for side in output_size)
+    size = tuple(_length(side) for side in output_size)
     default = unpooled_size(windows, pool_size, strides, padding)
     for length, usual, stride, pad in zip(size, default, strides, padding, strict=True):
         if usual is None or not isinstance(length, int):
             continue
         lowest, highest = max(usual - stride + 1, 1), usual + (0 if pad is None else stride - 1)
         if not lowest <= length <= highest:
-            fix = f"{length} is not within {lowest}..{highest}, the sizes that pool to {tuple(windows)}."
-            raise bad_argument("output_size", expected, output_size, fix)
+            side = "at most the default" if pad is None else "less than one stride away from the default"
+            fix = f"{length} is not within {lowest}..{highest}."
+            raise bad_argument("output_size", f"{side}, {default}", output_size, fix)
     return size
+
+
+def _length(side):
+    """A side of a user's size as an int, or as it is where its value is known at run time only."""
+    if not ops.is_tensor(side):
+        return check_pair("output_size", side)[0]
+    dtype = keras.backend.standardize_dtype(side.dtype)
+    if len(side.shape) or not keras.backend.is_int_dtype(dtype):
+        received = f"{dtype} {tuple(side.shape)}"
+        raise bad_argument("output_size", "a pair of integers or of integer scalar tensors", received)
+    try:
+        length = operator.index(side)  # of `int`, AutoGraph makes a cast
+    except TypeError:  # of a graph or a trace
+        return side
+    return check_pair("output_size", length)[0]
 
 
 def check_indices(values, indices):

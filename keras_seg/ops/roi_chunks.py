@@ -2,16 +2,21 @@
 
 from keras import ops
 
+from keras_seg.ops.fast import native_form
 from keras_seg.ops.roi_regions import Regions
 
 
-def map_over_chunks(function, regions, size):
+def map_over_chunks(function, regions, size, kinds=None):
     """Apply a function of regions to chunks of them, and put the results together.
 
     Args:
         function: callable from Regions of b boxes to a tensor, or tuple of tensors, (b, ...).
         regions: Regions, B of them.
-        size: int or None. Boxes in a chunk; None takes all at once.
+        size: int, scalar tensor or None. Boxes in a chunk; None takes all at once.
+        kinds: None, or for each result of `function`, then a tuple, the shape and dtype of one box's part.
+            Each chunk is then written where it belongs. Otherwise the chunks are kept until the last and
+            joined, which needs memory for both, and on TensorFlow a list of tensors, which its clusters for
+            XLA do not take.
 
     Returns:
         Tensor, or tuple of tensors, (B, ...).
@@ -19,6 +24,8 @@ def map_over_chunks(function, regions, size):
     if size is None:
         return function(regions)
     count = ops.shape(regions.boxes)[0]
+    if kinds is not None:
+        return tuple(_out_of_chunks(result, count) for result in _written(function, regions, size, kinds))
     results = ops.map(
         lambda parts: function(Regions(*parts)), tuple(_in_chunks(part, size) for part in regions)
     )
@@ -27,14 +34,14 @@ def map_over_chunks(function, regions, size):
     return _out_of_chunks(results, count)
 
 
-def map_over_alike(function, regions, size, heights, widths):
+def map_over_alike(function, regions, size, heights, widths, kinds=None):
     """`map_over_chunks` for a function whose loop takes as many turns as its tallest times its widest region.
 
     Regions of like heights, and among them of like widths, share a chunk, so that few turns are idle: a third
     as many for boxes of 16 to 400 pixels.
 
     Args:
-        function, regions, size: as in `map_over_chunks`.
+        function, regions, size, kinds: as in `map_over_chunks`.
         heights, widths: tensors (B,), int32. Turns that each region needs along y and x.
 
     Returns:
@@ -42,7 +49,8 @@ def map_over_alike(function, regions, size, heights, widths):
     """
     order = ops.argsort(heights * (ops.max(widths, initial=0) + 1) + widths)
     place = ops.argsort(order)
-    results = map_over_chunks(function, Regions(*(ops.take(part, order, axis=0) for part in regions)), size)
+    ordered = Regions(*(ops.take(part, order, axis=0) for part in regions))
+    results = map_over_chunks(function, ordered, size, kinds)
     if isinstance(results, tuple):
         return tuple(ops.take(result, place, axis=0) for result in results)
     return ops.take(results, place, axis=0)
@@ -55,7 +63,7 @@ def add_over_chunks(function, total, regions, size, *others):
         function: callable from the total, Regions of b boxes and the others' rows (b, ...) to the new total.
         total: tensor. What is carried; its shape stays.
         regions: Regions, B of them.
-        size: int or None. Boxes in a chunk; None takes all at once.
+        size: int, scalar tensor or None. Boxes in a chunk; None takes all at once.
         *others: tensors (B, ...). They are chunked like the regions; rows of zeros fill the last chunk.
 
     Returns:
@@ -71,6 +79,38 @@ def add_over_chunks(function, total, regions, size, *others):
         return function(total, Regions(*here[:fields]), *here[fields:])
 
     return ops.fori_loop(0, ops.shape(parts[0])[0], add, total)
+
+
+def boxes_at_once(entries, most_entries, most_boxes):
+    """How many boxes a chunk may have, where each is written down as a list of entries.
+
+    Args:
+        entries: tensor (B,), int32. Entries of each box.
+        most_entries: int. Of a chunk; a single box may have more.
+        most_boxes: int.
+
+    Returns:
+        int on PyTorch, scalar tensor elsewhere; from 1 to `most_boxes`.
+    """
+    bound = native_form("slice_bound") or (lambda size: size)
+    largest = ops.maximum(ops.max(entries, initial=0), 1)
+    return bound(ops.clip(most_entries // largest, 1, most_boxes))
+
+
+def _written(function, regions, size, kinds):
+    """What each result is, (chunks, size, ...), written chunk by chunk."""
+    parts = [_in_chunks(part, size) for part in regions]
+    chunks = ops.shape(parts[0])[0]
+
+    def run(chunk, results):
+        here = function(Regions(*(part[chunk] for part in parts)))
+        place = ops.reshape(chunk, (1, 1))
+        return tuple(
+            ops.scatter_update(result, place, rows[None]) for result, rows in zip(results, here, strict=True)
+        )
+
+    results = tuple(ops.zeros((chunks, size, *shape), dtype=dtype) for shape, dtype in kinds)
+    return ops.fori_loop(0, chunks, run, results)
 
 
 def _in_chunks(rows, size):

@@ -4,19 +4,23 @@ Two ways to it. The portable one goes tap by tap, over all boxes or a chunk of t
 The other writes the taps down as one sparse matrix, for the backends whose `ops/fast` can multiply by it.
 """
 
+import keras
 from keras import ops
 
 from keras_seg.ops.fast import native_form
 from keras_seg.ops.roi_bags import fixed_bags, window_bags
-from keras_seg.ops.roi_chunks import add_over_chunks, map_over_chunks
+from keras_seg.ops.roi_chunks import add_over_chunks, boxes_at_once, map_over_chunks
+from keras_seg.ops.roi_regions import wide_dtype
 from keras_seg.ops.roi_samples import region_axis, sample_tap, window_sizes, window_tap
 
 # Boxes at a time in the portable loops. Sixteen of 7 x 7 x 256 are 800 kB, which stay in a core's cache, and
 # a chunk of adaptive boxes goes on until its largest box is done.
 LOOP_CHUNK = 16
 # Boxes at a time where the taps are written down and their number is open: each bin has about as many
-# entries, of 40 bytes, as it has pixels; and the gradient of each chunk is a whole table.
+# entries, of 40 bytes, as it has pixels; and the gradient of each chunk is a whole table. Fewer at a time
+# where one box has thousands of pixels in each bin.
 BAG_CHUNK = 128
+BAG_ENTRIES = 2**21
 # The most taps for which the forward loop is unrolled: sampling_ratio 2 has (2 * 2) ** 2. XLA then fuses it
 # into one pass that holds nothing but its output. The gradient is not faster unrolled, and compiles for
 # longer.
@@ -40,8 +44,8 @@ class RegionMeans:
         self.taps = 2 * sampling_ratio  # per axis, where their number is fixed
 
     def __call__(self, table, regions):
-        """Table (T, C), float32 or float64, and B regions to (B, h, w, C) of the table's dtype."""
-        bags_of = self._bags
+        """Table (T, C), floating point, and B regions to (B, h, w, C) of the table's dtype."""
+        bags_of, dtype = self._bags, table.dtype
         if not self.adaptive and self._native("bag_sums", table):
             bags = self._bags(regions)  # once for both directions
 
@@ -53,7 +57,8 @@ class RegionMeans:
             rows = ops.shape(table)[0]
 
             def gradient(*arguments, upstream=None):
-                return self._backward(arguments[0] if upstream is None else upstream, rows, regions, bags_of)
+                upstream = arguments[0] if upstream is None else upstream
+                return ops.cast(self._backward(upstream, rows, regions, bags_of), dtype)
 
             return self._forward(table, regions, bags_of), gradient
 
@@ -71,26 +76,46 @@ class RegionMeans:
             at_once = unroll and native_form("add_rows")
             return map_over_chunks(loop, regions, None if at_once else LOOP_CHUNK)
 
-        def forward(regions):
-            sums = product(table, bags_of(regions))
+        def shaped(sums):
             return ops.reshape(sums, (-1, *self.output_size, table.shape[-1]))
 
-        return map_over_chunks(forward, regions, BAG_CHUNK if self.adaptive else None)
+        if not self.adaptive:
+            return shaped(product(table, bags_of(regions)))
+        dtype, table = table.dtype, ops.cast(table, wide_dtype(table))  # once, not for each chunk
+
+        def forward(regions):
+            return shaped(ops.cast(product(table, bags_of(regions)), dtype))
+
+        return map_over_chunks(forward, regions, self._boxes_at_once(regions))
 
     def _backward(self, upstream, rows, regions, bags_of):
-        channels = upstream.shape[-1]
+        """The gradient to the table, (T, C), in the dtype of the arithmetic."""
+        channels, dtype = upstream.shape[-1], wide_dtype(upstream)
         product = self._native("bag_sums_gradient", upstream)
-        total = ops.zeros((rows, channels), dtype=upstream.dtype)
         if product is None:
+            total = ops.zeros((rows, channels), dtype=dtype)
             # Without an addition in place each tap costs a pass over the whole table: no chunks then.
             chunk = LOOP_CHUNK if native_form("add_rows") else None
             return add_over_chunks(self._loop_backward, total, regions, chunk, upstream)
 
-        def backward(total, regions, upstream):
-            gradient = product(ops.reshape(upstream, (-1, channels)), bags_of(regions), rows)
-            return total + gradient if self.adaptive else gradient
+        def backward(regions, upstream):
+            upstream = ops.cast(ops.reshape(upstream, (-1, channels)), dtype)
+            return product(upstream, bags_of(regions), rows)
 
-        return add_over_chunks(backward, total, regions, BAG_CHUNK if self.adaptive else None, upstream)
+        if not self.adaptive:
+            return backward(regions, upstream)
+        return add_over_chunks(
+            lambda total, *part: total + backward(*part),
+            ops.zeros((rows, channels), dtype=dtype),
+            regions,
+            self._boxes_at_once(regions),
+            upstream,
+        )
+
+    def _boxes_at_once(self, regions):
+        height, width = (window_sizes(axis) for axis in self._axes(regions))
+        bins = self.output_size[0] * self.output_size[1]
+        return boxes_at_once(height * width * bins, BAG_ENTRIES, BAG_CHUNK)
 
     def _native(self, name, values):
         return native_form(name, sampling_ratio=self.sampling_ratio, channels=values.shape[-1])
@@ -106,14 +131,21 @@ class RegionMeans:
         return window_bags(regions, *axes) if self.adaptive else fixed_bags(regions, *axes, self.taps)
 
     def _loop_forward(self, table, regions, unroll):
+        dtype, narrow = wide_dtype(table), keras.backend.standardize_dtype(table.dtype)
+        # XLA widens what it takes rows of, all of it, and not the rows; of integers it does not.
+        bits = table if narrow == dtype else ops.view(table, "int16")
+
         def add(total, index, weight):
-            return total + ops.take(table, index, axis=0) * ops.cast(weight, table.dtype)[..., None]
+            taken = ops.take(bits, index, axis=0)
+            taken = taken if bits is table else ops.cast(ops.view(taken, narrow), dtype)
+            return total + taken * ops.cast(weight, dtype)[..., None]
 
         shape = (ops.shape(regions.boxes)[0], *self.output_size, table.shape[-1])
-        return self._over_taps(regions, add, ops.zeros(shape, dtype=table.dtype), unroll)
+        return ops.cast(self._over_taps(regions, add, ops.zeros(shape, dtype=dtype), unroll), table.dtype)
 
     def _loop_backward(self, total, regions, upstream):
         add_rows = native_form("add_rows") or _add_rows
+        upstream = ops.cast(upstream, total.dtype)
 
         def add(total, index, weight):
             rows = upstream * ops.cast(weight, upstream.dtype)[..., None]

@@ -1,11 +1,12 @@
 """RoIPool: the largest value in each bin of a box, with the box and its bins rounded to whole pixels."""
 
+import keras
 from keras import ops
 
 from keras_seg.ops.fast import native_form
 from keras_seg.ops.roi_bags import rectangle_bags
-from keras_seg.ops.roi_chunks import map_over_alike, map_over_chunks
-from keras_seg.ops.roi_regions import lay_on_map, lay_on_pyramid, output_of
+from keras_seg.ops.roi_chunks import boxes_at_once, map_over_alike, map_over_chunks
+from keras_seg.ops.roi_regions import lay_on_map, lay_on_pyramid, output_of, wide_dtype
 from keras_seg.ops.roi_samples import true_divide
 from keras_seg.utils.validation import check_pair
 
@@ -13,6 +14,7 @@ from keras_seg.utils.validation import check_pair
 # the bins' pixels are written down.
 LOOP_CHUNK = 16
 BAG_CHUNK = 128
+BAG_ENTRIES = 2**21
 # Coordinates are limited to this many pixels, so that their sums are exact in float32.
 _FARTHEST = 2.0**22
 
@@ -22,7 +24,9 @@ def roi_pool(features, boxes, output_size, spatial_scale=1.0):
 
     A box is rounded to whole map pixels, both ends included, and is at least one pixel large; bins are
     rounded outwards, so neighbours overlap. A bin without pixels on the map is 0. The gradient goes to the
-    largest value, the first in reading order where several are equal, and not to the boxes.
+    largest value, the first in reading order where several are equal, and not to the boxes. A NaN is larger
+    than nothing and nothing is larger than it: it is the result where it is the bin's first pixel, and is
+    passed over elsewhere.
 
     Reference: Girshick 2015, Fast R-CNN, section 2.1. The rounding is that of torchvision.ops.roi_pool.
 
@@ -108,48 +112,64 @@ class _RegionMaxima:
 
     def _forward(self, table, regions):
         """As `_largest`."""
-        if native_form("bag_maxima"):
-            return map_over_chunks(lambda part: self._largest_of_bags(table, part), regions, BAG_CHUNK)
-        return _largest(table, regions, self.output_size)
+        maxima = native_form("bag_maxima")
+        if not maxima:
+            return _largest(table, regions, self.output_size)
+        wide = ops.cast(table, wide_dtype(table))
+        top, bottom, left, right = _limits(regions, self.output_size)
+        pixels = ops.sum(bottom - top, axis=1) * ops.sum(right - left, axis=1)
 
-    def _largest_of_bags(self, table, regions):
-        bags = rectangle_bags(regions, *_limits(regions, self.output_size))
-        shape = (-1, *self.output_size, table.shape[-1])
-        return tuple(ops.reshape(part, shape) for part in native_form("bag_maxima")(table, bags))
+        def largest_of_bags(regions):
+            bags = rectangle_bags(regions, *_limits(regions, self.output_size))
+            largest, sources = maxima(wide, bags)
+            shape = (-1, *self.output_size, table.shape[-1])
+            return ops.reshape(ops.cast(largest, table.dtype), shape), ops.reshape(sources, shape)
+
+        return map_over_chunks(largest_of_bags, regions, boxes_at_once(pixels, BAG_ENTRIES, BAG_CHUNK))
 
     def _scatter(self, upstream, sources, shape):
         rows, channels = shape
         # One number for row and channel. In int32 it bounds the table to 2**31 numbers, 8 GB.
         element = sources * channels + ops.arange(channels, dtype="int32")
-        kept = ops.where(sources < 0, 0.0, upstream)
+        kept = ops.where(sources < 0, 0.0, ops.cast(upstream, wide_dtype(upstream)))
         total = ops.segment_sum(
             ops.reshape(kept, (-1,)),
             ops.reshape(ops.maximum(element, 0), (-1,)),
             num_segments=rows * channels,
         )
-        return ops.reshape(total, shape)
+        return ops.cast(ops.reshape(total, shape), upstream.dtype)
 
 
-def _largest(table, regions, output_size):
-    """The largest values, (B, h, w, C), and the table rows that they come from, -1 for an empty bin."""
+def _largest(table, regions, output_size, written=False):
+    """The largest values, (B, h, w, C), and the table rows that they come from, -1 for an empty bin.
+
+    `written`: each chunk goes to its place, see `map_over_chunks`, as a compiler needs it.
+    """
     top, bottom, left, right = _limits(regions, output_size)
     heights, widths = ops.max(bottom - top, axis=1), ops.max(right - left, axis=1)
+    shape = (*output_size, table.shape[-1])
     return map_over_alike(
-        lambda part: _largest_of_chunk(table, part, output_size), regions, LOOP_CHUNK, heights, widths
+        lambda part: _largest_of_chunk(table, part, output_size),
+        regions,
+        LOOP_CHUNK,
+        heights,
+        widths,
+        ((shape, keras.backend.standardize_dtype(table.dtype)), (shape, "int32")) if written else None,
     )
 
 
 def _largest_alone(table, regions, output_size):
-    return _largest(table, regions, output_size)[0]
+    return _largest(table, regions, output_size, written=True)[0]
 
 
 def _places(table, regions, output_size):
-    return _largest(table, regions, output_size)[1]
+    return _largest(table, regions, output_size, written=True)[1]
 
 
 def _largest_of_chunk(table, regions, output_size):
     top, bottom, left, right = _limits(regions, output_size)
     height, width = ops.max(bottom - top), ops.max(right - left)
+    dtype = wide_dtype(table)
 
     def compare(tap, best):
         largest, sources = best
@@ -159,15 +179,16 @@ def _largest_of_chunk(table, regions, output_size):
             regions.first_rows[:, None, None] + y[:, :, None] * regions.widths[:, None, None] + x[:, None, :]
         )
         row = ops.where(counts, row, 0)
-        values = ops.take(table, row, axis=0)
-        # Strictly larger: in reading order, the first of equal values stays.
-        better = ops.logical_and(counts[..., None], values > largest)
+        values = ops.cast(ops.take(table, row, axis=0), dtype)
+        # Strictly larger: in reading order, the first of equal values stays. The first pixel, tap 0, is taken
+        # whatever it is, also -inf.
+        better = ops.logical_and(counts[..., None], ops.logical_or(values > largest, tap == 0))
         return ops.where(better, values, largest), ops.where(better, row[..., None], sources)
 
     shape = (ops.shape(regions.boxes)[0], *output_size, table.shape[-1])
-    nothing = ops.full(shape, -float("inf"), dtype=table.dtype), ops.full(shape, -1, dtype="int32")
+    nothing = ops.zeros(shape, dtype=dtype), ops.full(shape, -1, dtype="int32")
     largest, sources = ops.fori_loop(0, ops.maximum(height, 0) * ops.maximum(width, 0), compare, nothing)
-    return ops.where(sources < 0, 0.0, largest), sources
+    return ops.cast(largest, table.dtype), sources
 
 
 def _limits(regions, output_size):

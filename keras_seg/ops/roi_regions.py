@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_seg.ops.boxes import float_boxes
+from keras_seg.ops.boxes import float_boxes, sizes_differ
 from keras_seg.ops.fast import refuse_symbolic
 from keras_seg.ops.pyramid_levels import assign_pyramid_levels, level_numbers
-from keras_seg.utils.validation import bad_argument, check_number, check_rank
+from keras_seg.utils.validation import bad_argument, check_positive, check_rank
 
 # The layers that do in the functional API what these ops do with tensors.
 LAYERS = {
@@ -50,11 +50,8 @@ def lay_on_map(op, features, boxes, spatial_scale):
     Returns:
         Triple of the table (N * H * W, C), the regions, and the leading output axes (N, K).
     """
-    check_number("spatial_scale", spatial_scale)
-    if spatial_scale <= 0:
-        raise bad_argument("spatial_scale", "a positive number", spatial_scale)
-    features, boxes = _checked_maps(op, {"features": features}, boxes)
-    (features,) = features.values()
+    spatial_scale = check_positive("spatial_scale", spatial_scale)
+    (features,), boxes = _checked_maps(op, {"features": features}, boxes)
     batch, height, width, channels = ops.shape(features)
     count = ops.shape(boxes)[1]
     image = ops.broadcast_to(ops.arange(batch, dtype="int32")[:, None], (batch, count))
@@ -82,8 +79,7 @@ def lay_on_pyramid(op, features, boxes, canonical_size, canonical_level):
         As `lay_on_map`; the table holds, for each image in turn, each level in turn.
     """
     numbers = level_numbers("features", features)
-    features, boxes = _checked_maps(op, features, boxes)
-    maps = [features[name] for name in numbers]
+    maps, boxes = _checked_maps(op, maps_by_argument({name: features[name] for name in numbers}), boxes)
     batch, count = ops.shape(boxes)[:2]
     channels = maps[0].shape[-1]
     heights = [ops.shape(level)[1] for level in maps]
@@ -114,10 +110,11 @@ def lay_on_pyramid(op, features, boxes, canonical_size, canonical_level):
 
 
 def output_of(operation, table, regions, leading):
-    """Run an operation on a table and regions in float32 or more; its result in the call's shape and dtype.
+    """Run an operation on a table and regions, and give its result the call's shape.
 
     Args:
-        operation: callable from table (T, C) and B regions to a tensor (B, h, w, C), with `output_size`.
+        operation: callable from table (T, C) and B regions to a tensor (B, h, w, C) of the table's dtype,
+            with `output_size`.
         table, regions, leading: what `lay_on_map` returns.
 
     Returns:
@@ -126,35 +123,65 @@ def output_of(operation, table, regions, leading):
     if any(isinstance(count, int) and count == 0 for count in leading):
         # An empty part of the table, so that a gradient of zeros reaches the features.
         return ops.reshape(table[:0], (*leading, *operation.output_size, table.shape[-1]))
-    dtype = keras.backend.standardize_dtype(table.dtype)
-    wide = table if dtype == "float64" else ops.cast(table, "float32")
-    result = operation(wide, regions)
-    return ops.cast(ops.reshape(result, (*leading, *result.shape[1:])), dtype)
+    result = operation(table, regions)
+    return ops.reshape(result, (*leading, *result.shape[1:]))
 
 
-def _checked_maps(op, features, boxes):
-    """The maps and the boxes as tensors, boxes in float32 and cut off from the gradient."""
-    refuse_symbolic(op, LAYERS[op], boxes, *features.values())
-    features = {name: _as_tensor(name, value) for name, value in features.items()}
-    boxes = float_boxes("boxes", _as_tensor("boxes", boxes), "(N, K, 4)")
-    first = next(iter(features.values()))
-    for name, value in features.items():
-        check_rank(name, value.shape, 4, "(N, H, W, C)")
-        dtype = keras.backend.standardize_dtype(value.dtype)
+def wide_dtype(values):
+    """The dtype to compute in: float32, or float64 for values of that."""
+    return "float64" if keras.backend.standardize_dtype(values.dtype) == "float64" else "float32"
+
+
+def check_maps(named, boxes_shape):
+    """Raise a ValueError unless maps and boxes fit each other, as far as their shapes are known.
+
+    Args:
+        named: dict of the argument, as the user would write it, to a map's shape and dtype.
+        boxes_shape: tuple.
+    """
+    first = None
+    for name, (shape, dtype) in named.items():
+        check_rank(name, shape, 4, "(N, H, W, C)")
         if not keras.backend.is_float_dtype(dtype):
             raise bad_argument(f"{name}.dtype", "a floating-point type", dtype, "Cast the features first.")
-        if value.dtype != first.dtype:
-            wanted = keras.backend.standardize_dtype(first.dtype)
-            raise bad_argument(f"{name}.dtype", f"{wanted} like the first level's", dtype)
-        if value.shape[-1] != first.shape[-1]:
-            raise bad_argument(
-                f"{name}.shape", f"(N, H, W, {first.shape[-1]}) like the first level", value.shape
-            )
-        if None not in (value.shape[0], boxes.shape[0]) and value.shape[0] != boxes.shape[0]:
-            expected = f"({value.shape[0]}, K, 4), K boxes for each image of `{name}`"
-            raise bad_argument("boxes.shape", expected, tuple(boxes.shape))
+        first = first or (name, shape, dtype)
+        if dtype != first[2]:
+            raise bad_argument(f"{name}.dtype", f"{first[2]} like that of `{first[0]}`", dtype)
+        if sizes_differ(shape[-1], first[1][-1]):
+            expected = f"(N, H, W, {first[1][-1]}), as many channels as `{first[0]}` has"
+            raise bad_argument(f"{name}.shape", expected, tuple(shape))
+        if sizes_differ(shape[0], first[1][0]):
+            expected = f"({first[1][0]}, H, W, C), as many images as `{first[0]}` has"
+            raise bad_argument(f"{name}.shape", expected, tuple(shape))
+    if len(boxes_shape) != 3 or boxes_shape[-1] not in (4, None):
+        raise bad_argument("boxes.shape", "(N, K, 4)", tuple(boxes_shape))
+    if first is not None and sizes_differ(first[1][0], boxes_shape[0]):
+        expected = f"({first[1][0]}, K, 4), K boxes for each image of `{first[0]}`"
+        raise bad_argument("boxes.shape", expected, tuple(boxes_shape))
+
+
+def maps_by_argument(features):
+    """The maps of a pyramid or a single one, each by the words that name it in an error: a dict."""
+    if isinstance(features, dict):
+        return {f'features["{name}"]': level for name, level in features.items()}
+    return {"features": features}
+
+
+def _checked_maps(op, named, boxes):
+    """The maps, a list, and the boxes as tensors, boxes in float32 and cut off from the gradient.
+
+    Args:
+        op: str.
+        named: dict of the argument, as the user would write it, to a map.
+        boxes: what the user gave.
+    """
+    refuse_symbolic(op, LAYERS[op], boxes, *named.values())
+    maps = [_as_tensor(name, value) for name, value in named.items()]
+    kinds = [(tuple(value.shape), keras.backend.standardize_dtype(value.dtype)) for value in maps]
+    boxes = float_boxes("boxes", _as_tensor("boxes", boxes), "(N, K, 4)")
+    check_maps(dict(zip(named, kinds, strict=True)), tuple(boxes.shape))
     # No gradient reaches the boxes: the paper's RoIAlign takes them as given, and so does torchvision.
-    return features, ops.stop_gradient(boxes)
+    return maps, ops.stop_gradient(boxes)
 
 
 def _as_tensor(name, value):

@@ -13,6 +13,7 @@ import math
 import numpy as np
 from keras import backend, ops
 
+from keras_seg.ops.boxes import sizes_differ
 from keras_seg.ops.fast import native_form, refuse_symbolic
 from keras_seg.ops.suppression_tiles import kept_by_tiles
 from keras_seg.utils.validation import bad_argument, check_integer, check_number
@@ -100,18 +101,26 @@ def gather_kept(values, indices, padding=0):
         Tensor (M, ...) or (N, M, ...) of the dtype of `values`.
 
     Raises:
-        ValueError: indices with more than 2 axes, or values with fewer axes than indices.
+        ValueError: indices with more than 2 axes or not of integers, values with fewer axes than indices, or
+            batches that differ.
 
     Example:
         >>> keras_seg.ops.gather_kept([5, 6, 7], [2, 0, -1], padding=-1)  # 7, 5, -1
     """
     values = ops.convert_to_tensor(values)
-    indices = ops.convert_to_tensor(indices, dtype="int32")
+    indices = ops.convert_to_tensor(indices)
+    dtype = backend.standardize_dtype(indices.dtype)
+    if not backend.is_int_dtype(dtype):
+        raise bad_argument("indices.dtype", "an integer type, as `nms` gives it", dtype)
+    indices = ops.cast(indices, "int32")
     if len(indices.shape) not in (1, 2):
         raise bad_argument("indices.shape", "(M,) or (N, M)", tuple(indices.shape))
     if len(values.shape) < len(indices.shape):
         layout = "(K, ...)" if len(indices.shape) == 1 else "(N, K, ...), as the indices have a batch axis"
         raise bad_argument("values.shape", layout, tuple(values.shape))
+    if len(indices.shape) == 2 and sizes_differ(values.shape[0], indices.shape[0]):
+        expected = f"({indices.shape[0]}, K, ...), as many images as `indices` has"
+        raise bad_argument("values.shape", expected, tuple(values.shape))
     # One row of padding in front: index -1 is row 0, whatever K is, also where K is 0.
     axis = len(indices.shape) - 1
     front = [[0, 0]] * axis + [[1, 0]] + [[0, 0]] * (len(values.shape) - axis - 1)
@@ -124,9 +133,7 @@ def gather_kept(values, indices, padding=0):
 
 
 def _suppress(boxes, scores, classes, iou_threshold, max_output):
-    refuse_symbolic(
-        "nms" if classes is None else "batched_nms", "keras.layers.Lambda", boxes, scores, classes
-    )
+    refuse_symbolic("nms" if classes is None else "batched_nms", None, boxes, scores, classes)
     boxes = ops.convert_to_tensor(boxes, dtype="float32")
     scores = ops.convert_to_tensor(scores, dtype="float32")
     iou_threshold = check_number("iou_threshold", iou_threshold, 0, 1)

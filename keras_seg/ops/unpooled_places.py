@@ -29,6 +29,8 @@ def unpool_anywhere(values, indices, pool_size, strides, padding, output_size):
     Returns:
         Tensor (N, H, W, C) in the dtype of `values`.
     """
+    if values.shape[0] == 0:  # JAX takes nothing from an empty array
+        return ops.reshape(values, (0, *output_size, values.shape[3]))
     windows = (pool_size, strides, padding, output_size)
     own = in_own_windows(indices, *windows)
 

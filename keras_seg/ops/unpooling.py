@@ -5,6 +5,7 @@ PyTorch has it. Letters: N images, H rows, W columns, C channels; h, w are the p
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_seg.ops.fast import native_form, refuse_symbolic
@@ -19,6 +20,7 @@ from keras_seg.ops.pooling_windows import (
 from keras_seg.ops.unpooled_places import unpool_anywhere
 from keras_seg.utils.validation import bad_argument, check_choice, check_rank
 
+_FARTHEST = 2**31 - 1
 _LAYOUTS = {"channels_last": "(N, H, W, C)", "channels_first": "(N, C, H, W)"}
 
 
@@ -30,7 +32,9 @@ def max_pool_with_argmax(x, pool_size=2, strides=None, padding="valid", data_for
     there. The gradient of `values` reaches the winning cells only.
 
     In a window that holds a NaN the NaN wins (the last, of several), as in PyTorch. TensorFlow's kernels,
-    used outside XLA, skip it, as they do in `keras.ops.max_pool`. The index lies in the window in any case.
+    used outside XLA but for graphs of one size, pass over it, as they do in `keras.ops.max_pool`; that for
+    windows other than 2 x 2 with a stride of 2 keeps one that comes first. The index lies in the window in
+    any case.
 
     Reference: Noh, Hong, Han 2015, "Learning deconvolution network for semantic segmentation", section 3.2.1
     (the "switch variables").
@@ -114,7 +118,7 @@ def max_unpool(
     refuse_symbolic("max_unpool", "keras_seg.layers.MaxUnpooling2D", values, indices)
     windows = check_windows(pool_size, strides, padding)
     values = _floating_map("values", values, data_format)
-    indices = ops.convert_to_tensor(indices)
+    indices = _as_tensor_of_places(indices)
     check_indices(values, indices)
     values = _channels_last(values, data_format)
     indices = _channels_last(ops.cast(indices, "int32"), data_format)
@@ -134,6 +138,20 @@ def _floating_map(name, x, data_format):
         dtype = keras.backend.standardize_dtype(x.dtype)
         raise bad_argument(f"{name}.dtype", "a floating-point dtype", dtype, "Cast it first.")
     return x
+
+
+def _as_tensor_of_places(indices):
+    """The indices as a tensor, those that int32 cannot hold as a place that no output has.
+
+    NumPy's first: JAX would wrap them on the way to a tensor.
+    """
+    if isinstance(indices, np.ndarray) and indices.dtype.kind in "iu":
+        return ops.convert_to_tensor(np.clip(indices, -1, _FARTHEST).astype("int32"))
+    indices = ops.convert_to_tensor(indices)
+    dtype = keras.backend.standardize_dtype(indices.dtype)
+    if dtype == "int64":
+        return ops.clip(indices, -1, _FARTHEST)
+    return ops.minimum(indices, _FARTHEST) if dtype in ("uint32", "uint64") else indices
 
 
 def _channels_last(x, data_format):

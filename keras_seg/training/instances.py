@@ -6,7 +6,7 @@ from keras_seg.data import DataError, load_instances, open_source, without_bad_o
 from keras_seg.training.average_precision import AveragePrecision
 from keras_seg.training.instance_pictures import InstancePictures
 from keras_seg.training.optimizers import make_optimizer
-from keras_seg.training.run_callbacks import run_callbacks
+from keras_seg.training.run_callbacks import out_of_patience, run_callbacks
 from keras_seg.utils.validation import check_integer
 
 _WARMUP = 20
@@ -110,7 +110,8 @@ def train_instances(
             jit_compile=jit_compile,
         )
     first_epoch = int(model.optimizer.iterations) // steps_per_epoch
-    if first_epoch < epochs:
+    finished = first_epoch and out_of_patience(run.read_history(), monitor, patience)
+    if first_epoch < epochs and not finished:
         shapes = {"image_size": model.image_size, "batch_size": batch_size, "max_objects": max_objects}
         if bad == "skip":
             # The scoring reads them itself, so they are taken out once for all.

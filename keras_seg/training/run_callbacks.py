@@ -1,5 +1,7 @@
 """What a run's folder learns after each epoch: the history, the best model, and the point to go on from."""
 
+import math
+
 import keras
 import numpy as np
 
@@ -68,6 +70,45 @@ class RunCheckpoint(keras.callbacks.Callback):
         self.run.save_model(self.model, self.run.checkpoint)
 
 
+def out_of_patience(history, monitor, patience):
+    """Whether a run has stopped for want of a new best, by its history, so that a resumed one knows too.
+
+    Args:
+        history: list of dicts, one an epoch, as `RunFolder.read_history` gives. An epoch without the
+            monitored value does not count.
+        monitor: str. The log that marks the best model.
+        patience: int or None. Epochs without a new best after which training stops.
+    """
+    if not patience:
+        return False
+    sign = -1 if mode_of(monitor) == "min" else 1
+    scores = [sign * row[monitor] for row in history if monitor in row]
+    # A NaN, which a diverged epoch has, is never a new best.
+    best = max((score for score in scores if not math.isnan(score)), default=None)
+    return best is not None and len(scores) - 1 - scores.index(best) >= patience
+
+
+class Patience(keras.callbacks.Callback):
+    """Stop the training where `out_of_patience` says so.
+
+    `keras.callbacks.EarlyStopping` begins to count anew in a resumed run.
+
+    Args:
+        run: RunFolder, whose history this epoch is in already.
+        monitor, patience: see `out_of_patience`.
+    """
+
+    def __init__(self, run, monitor, patience):
+        super().__init__()
+        self.run = run
+        self.monitor = monitor
+        self.patience = patience
+
+    def on_epoch_end(self, epoch, logs=None):
+        if out_of_patience(self.run.read_history(), self.monitor, self.patience):
+            self.model.stop_training = True
+
+
 class EpochSeeds(keras.callbacks.Callback):
     """Set the model's random generators, as of dropout and of drawn samples, anew at each epoch's start.
 
@@ -112,6 +153,4 @@ def run_callbacks(run, first, *, epochs, steps_per_epoch, monitor, patience=None
         RunCheckpoint(run),
         TrainingProgress(epochs, steps_per_epoch, tuple(dict.fromkeys(("loss", "val_loss", monitor)))),
     ]
-    if patience:
-        callbacks.append(keras.callbacks.EarlyStopping(monitor, mode=mode_of(monitor), patience=patience))
-    return callbacks
+    return [*callbacks, Patience(run, monitor, patience)]

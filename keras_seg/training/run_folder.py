@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 
 from keras_seg.utils.atomic import atomic_file
+from keras_seg.viz import learning_curves, save_png
 
 
 class RunFolder:
@@ -54,6 +55,16 @@ class RunFolder:
         with atomic_file(self.config) as temporary:
             temporary.write_text(json.dumps(config, indent=2) + "\n")
 
+    def withdraw(self):
+        """Take `start` back if nothing has been written since, here or in the folders of stages.
+
+        For a mistake that shows before the first step: the corrected run may have the folder.
+        """
+        files = [path for path in self.path.rglob("*") if path.is_file()]
+        if all(path.name == self.config.name for path in files):
+            for path in files:
+                path.unlink()
+
     def read_config(self):
         """The dict that `start` wrote.
 
@@ -80,6 +91,17 @@ class RunFolder:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
+
+    def join_histories(self, stages):
+        """Write the epochs of several runs in a row as this one's, and draw them.
+
+        Args:
+            stages: list of RunFolder. At least one has a history.
+        """
+        rows = [row for stage in stages for row in stage.read_history()]
+        self.write_history([{**row, "epoch": count} for count, row in enumerate(rows, start=1)])
+        keys = [key for key in rows[-1] if key != "epoch"]
+        save_png(self.curves, learning_curves({key: [row.get(key) for row in rows] for key in keys}))
 
     def save_model(self, model, path):
         """Save a model to `path` under a temporary name first."""

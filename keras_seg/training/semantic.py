@@ -6,7 +6,7 @@ from keras_seg import losses, metrics
 from keras_seg.data import load, open_source
 from keras_seg.training.optimizers import make_optimizer
 from keras_seg.training.pictures import PredictionPictures
-from keras_seg.training.run_callbacks import run_callbacks
+from keras_seg.training.run_callbacks import out_of_patience, run_callbacks
 from keras_seg.training.truth import truth_at_output, whole_image_size
 from keras_seg.utils.validation import check_choice, check_integer
 
@@ -98,7 +98,8 @@ def train_semantic(
             jit_compile=jit_compile,
         )
     first_epoch = int(model.optimizer.iterations) // steps_per_epoch
-    if first_epoch < epochs:
+    finished = first_epoch and out_of_patience(run.read_history(), monitor, patience)
+    if first_epoch < epochs and not finished:
         # Both are checked here, file by file, so that a bad one is named before the first step.
         validation = load(val_data, batch_size=1, crop_size=whole_image_size(model, val_data))
         stream = load(

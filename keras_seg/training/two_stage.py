@@ -18,7 +18,6 @@ from keras_seg.training.semantic import train_semantic
 from keras_seg.utils.atomic import atomic_file
 from keras_seg.utils.progress import track
 from keras_seg.utils.validation import bad_argument
-from keras_seg.viz import learning_curves, save_png
 
 STAGES = ("instances", "proposals")
 
@@ -80,7 +79,7 @@ def train_two_stage(
     training = {"augment": "light", "batch_size": batch_size, "crop_size": crop_size, **training}
     # The released code cuts 250 pixels, and windows of 224 out of them.
     side = -(-250 * max(crop_size) // 224)
-    best, rows = None, []
+    best, stages = None, []
     for stage_name, stage_epochs in zip(STAGES, epochs, strict=True):
         if not stage_epochs:
             continue
@@ -109,11 +108,8 @@ def train_two_stage(
             resume=resume,
             **training,
         )
-        done = len(rows)
-        rows += [{**row, "epoch": done + i + 1} for i, row in enumerate(stage.read_history())]
-        run.write_history(rows)
-        columns = {key: [row.get(key) for row in rows] for key in rows[-1] if key != "epoch"}
-        save_png(run.curves, learning_curves(columns))
+        stages.append(stage)
+        run.join_histories(stages)
     if statistics_steps:
         _measure_statistics(best, crops[0], training, statistics_steps)
         run.save_model(best, run.model)

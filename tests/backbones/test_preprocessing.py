@@ -35,6 +35,11 @@ def test_a_model_says_its_mode(tmp_path):
         assert mode_of(model) == "torch"
         affine = select_backbone(model, (None, None, 3)).affine
         np.testing.assert_array_equal(affine[0], mode_affine("torch", 3)[0])
+    lite = backbones.efficientnet_lite0(weights=None)
+    assert mode_of(lite) == "lite"
+    given, named = (select_backbone(b, (None, None, 3)).affine for b in (lite, "efficientnet_lite0"))
+    for ours, expected in zip(given, named, strict=True):
+        np.testing.assert_array_equal(ours, expected)
     theirs = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 64, 3))
     assert mode_of(theirs) is None
 

@@ -145,7 +145,7 @@ def test_images_with_other_names_are_numbered(run_folder, photos, tmp_path):
     ("options", "message"),
     [
         (["--crf"], "--crf does not go with a detector"),
-        (["--augment", "all", "--probability", "disc"], "--augment, --probability does not go with"),
+        (["--aggregate", "mean", "--probability", "disc"], "--aggregate, --probability does not go with"),
         (["--score-threshold", "2"], "`score_threshold` must be a number within"),
     ],
 )

@@ -48,6 +48,20 @@ def test_input_shape(checkpoint, tmp_path):
     assert keras.saving.load_model(out).input_shape == (None, 224, None, 1)
 
 
+def test_the_advice_repeats_what_was_asked(tmp_path, capsys, monkeypatch):
+    """The encoder's channels, and GoogLeNet's pixels; the import itself is tested elsewhere."""
+    images = keras.Input((None, None, 1))
+    network = keras.Model(images, keras.layers.Conv2D(4, 1)(images))
+    monkeypatch.setattr("keras_seg.weights.from_torchvision", lambda *args, **kwargs: (network, "the report"))
+    command = ["import-weights", "googlenet", "mine.pth", "--input-shape", "any", "any", "1"]
+    assert main([*command, "--transform-input", "--out", str(tmp_path / "a.keras")]) == 0
+    said = capsys.readouterr().out
+    assert 'keras_seg.fcn(21, (None, None, 1), backbone="googlenet")' in said
+    assert "load_encoder(model, \"googlenet\", 'mine.pth', transform_input=True)" in said
+    assert main([*command, "--out", str(tmp_path / "b.keras")]) == 0
+    assert "load_encoder(model, \"googlenet\", 'mine.pth')" in capsys.readouterr().out
+
+
 def test_a_detector(tmp_path, capsys, monkeypatch):
     """What follows the import itself, whose 44 million weights other tests bring in."""
     asked = []

@@ -55,11 +55,13 @@ def test_answers_as_the_model(name, policy):
 @pytest.mark.tf_only
 def test_keeps_the_weights_that_it_was_made_of():
     model = randomized(NETWORKS["unet"])
-    images = pixels(1, 32, 32, 3)
+    images, others = pixels(1, 32, 32, 3), pixels(1, 48, 32, 3)
     frozen = FrozenModel(model)
+    expected = model.predict_on_batch(others)
     before = frozen.predict_on_batch(images)
     model.get_layer("head").bias.assign_add([5.0, 0.0, 0.0])
     np.testing.assert_array_equal(frozen.predict_on_batch(images), before)
+    np.testing.assert_allclose(frozen.predict_on_batch(others), expected, atol=1e-4)
     again = FrozenModel(frozen).predict_on_batch(images)
     np.testing.assert_allclose(again - before, np.broadcast_to([5, 0, 0], before.shape), atol=1e-4)
 
@@ -84,8 +86,12 @@ def test_a_model_too_large_for_one_graph_or_the_memory_runs_as_it_is(name, value
     from keras_seg.ops.fast import tensorflow
 
     monkeypatch.setattr(tensorflow, name, value)
-    model = NETWORKS["unet"]()
-    assert FrozenModel(model)._run == model.predict_on_batch
+    model = randomized(NETWORKS["unet"])
+    frozen = FrozenModel(model)
+    images = pixels(1, 32, 32, 3)
+    before = frozen.predict_on_batch(images)
+    model.get_layer("head").bias.assign_add([5.0, 0.0, 0.0])
+    assert not np.array_equal(frozen.predict_on_batch(images), before)
 
 
 @pytest.mark.tf_only

@@ -87,7 +87,7 @@ def test_memory_is_that_of_one_mask():
     ("arguments", "message"),
     [
         ((np.ones((28, 28)), [[0, 0, 4, 4]], SIZE), r"\(D, m, n\), 3 axes"),
-        ((np.ones((2, 28, 28)), [[0, 0, 4, 4]], SIZE), "a box a mask"),
+        ((np.ones((2, 28, 28)), [[0, 0, 4, 4]], SIZE), "one box for each mask"),
         ((np.ones((1, 28, 28)), [[0, 0, 4, 4]], SIZE, 1.5), "`threshold` must be a number within"),
         ((np.ones((1, 28, 28)), [[0, 0, 4, 4]], (0, 4)), "`image_size` must be an integer of at least 1"),
     ],

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_seg import unet
+from keras_seg import fcn, unet
 from keras_seg.inference import predict_tiled, test_time_augmentation
 from keras_seg.inference.network import SemanticNetwork
 from keras_seg.inference.tiling import _weights
@@ -85,6 +85,23 @@ def test_padded_network_with_enough_overlap_equals_untiled(size):
     model, image = local_network(), noise(*size)
     expected = softmax(np.asarray(model.predict_on_batch(image[None, ..., None].astype("float32"))))[0]
     np.testing.assert_allclose(predict_tiled(model, image, tile_size=32, overlap=16), expected, atol=1e-6)
+
+
+@pytest.mark.tf_only
+def test_fcn_in_tiles_equals_fcn_untiled():
+    """Four tiles, on the grid of 32 pixels; a score reaches 56 pixels by interpolation, less than 256 / 4."""
+    x = images = keras.Input((None, None, 1))
+    for _ in range(5):
+        x = keras.layers.Conv2D(3, 2, strides=2, padding="same", activation="silu")(x)
+    model = fcn(3, (None, None, 1), backbone=keras.Model(images, x))
+    rng = np.random.default_rng(1)
+    for name in ("score_fr", "score_pool4", "score_pool3"):
+        layer = model.get_layer(name)
+        layer.set_weights([rng.normal(size=weight.shape) for weight in layer.get_weights()])
+    image = noise(544, 640)
+    expected = np.asarray(model.predict_on_batch(image[None, ..., None]))[0]
+    received = predict_tiled(model, image, tile_size=512, overlap=256, output="logits")
+    np.testing.assert_allclose(received, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_image_within_one_tile_is_run_as_it_is():
@@ -188,7 +205,7 @@ def test_shares_add_up_and_leave_out_the_edges_of_tiles(starts, span):
 LARGE = """
 import re, sys
 import numpy as np
-from keras_seg import unet
+from keras_seg import fcn, unet
 from keras_seg.inference import predict_tiled
 
 height, width, output, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]

@@ -6,9 +6,17 @@ import pytest
 from keras import layers
 
 from keras_seg import fcn, losses
+from keras_seg.backbones import alex_net, vgg
 from keras_seg.layers import BilinearUpsampling2D
+from keras_seg.models.fcn_encoders import PAPER_CROPS
 from keras_seg.models.weights import copy_weights
-from tests.harness import assert_every_weight_moves, assert_reloads_equal, pixels
+from keras_seg.weights import load_encoder
+from tests.harness import (
+    assert_every_weight_moves,
+    assert_reloads_equal,
+    pixels,
+    small_keras_cv_resnet,
+)
 
 VARIANTS = ("32s", "16s", "8s")
 
@@ -64,23 +72,135 @@ class TestReleased:
         model = fcn(21, (500, 500, 3), padding="paper")
         maps = model.get_layer("vgg16").output
         assert [maps[level].shape[1] for level in ("P3", "P4", "P5")] == [88, 44, 16]
-        names = ("upscore_p4", "upscore_p3", "upscore")
+        names = ("upscore_p4", "upscore_p3", "upscore8")
         assert [model.get_layer(name).output.shape[1] for name in names] == [34, 70, 568]
 
-    @pytest.mark.slow
-    def test_a_shift_by_the_stride_shifts_the_output(self):
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """VGG16 and AlexNet with three channels in every layer: the real sizes and places, at little cost."""
+    for module in (vgg, alex_net):
+        conv = module.conv
+        monkeypatch.setattr(
+            module, "conv", lambda x, filters, *args, _conv=conv, **kw: _conv(x, min(filters, 3), *args, **kw)
+        )
+
+
+PAPER_FORMS = [("vgg16", "32s"), ("vgg16", "16s"), ("vgg16", "8s"), ("alexnet", "32s")]
+# Where each form's finest score layer looks from, and the factor between it and the image.
+FINEST = {"32s": ("P5", "score_fr", 32), "16s": ("P4", "score_pool4", 16), "8s": ("P3", "score_pool3", 8)}
+
+
+def centres_of(encoder, level):
+    """(pixel of the image that unit 0 is centred on, pixels between units), from the layers before a map."""
+    centre, stride = 0.0, 1
+    for layer in keras.Model(encoder.inputs, encoder.output[level]).layers:
+        if isinstance(layer, layers.ZeroPadding2D):
+            centre -= layer.padding[0][0] * stride
+        elif isinstance(layer, (layers.Conv2D, layers.MaxPooling2D)):
+            size = getattr(layer, "kernel_size", None) or layer.pool_size
+            # "same" is symmetric for odd kernels of stride 1, and pads pools of 2 at the end only.
+            if layer.padding == "valid" or isinstance(layer, layers.MaxPooling2D):
+                centre += (size[0] - 1) / 2 * stride
+            stride *= layer.strides[0]
+    return centre, stride
+
+
+class TestPaperGeometry:
+    """Padding of 100, unpadded fc6 and the published crops, by real forward passes of narrow networks."""
+
+    def test_the_published_crops(self):
+        assert PAPER_CROPS == {
+            "vgg16": {"32s": 19, "16s": 27, "8s": 31, "P4": 5, "P3": 9},
+            "alexnet": {"32s": 18},
+        }
+
+    @pytest.mark.tf_only
+    @pytest.mark.parametrize("backbone", ["vgg16", "alexnet"])
+    def test_the_crops_put_every_score_on_its_pixel(self, narrow, backbone):
+        """By the centres of the receptive fields, no crop is off by even half a pixel."""
+        crops = PAPER_CROPS[backbone]
+        model = fcn(2, variant="8s" if "8s" in crops else "32s", backbone=backbone, padding="paper")
+        encoder = model.get_layer(backbone)
+
+        def upsampled(centre, stride, factor, kernel_size):
+            return centre - (kernel_size - 1) / 2 / factor * stride, stride // factor
+
+        place = centres_of(encoder, "P5")
+        kernel_size = 64 - (backbone == "alexnet")
+        coarse, pixel = upsampled(*place, 32, kernel_size)
+        assert (coarse + crops["32s"] * pixel, pixel) == (0, 1)
+        for level, variant, factor in (("P4", "16s", 16), ("P3", "8s", 8)):
+            if variant not in crops:
+                continue
+            place = upsampled(*place, 2, 4)
+            skip, stride = centres_of(encoder, level)
+            assert (skip + crops[level] * stride, stride) == place
+            fine, pixel = upsampled(*place, factor, 2 * factor)
+            assert (fine + crops[variant] * pixel, pixel) == (0, 1)
+
+    @pytest.mark.parametrize(("backbone", "variant"), PAPER_FORMS)
+    def test_any_size(self, narrow, backbone, variant):
+        model = fcn(2, variant=variant, backbone=backbone, padding="paper", include_rescaling=False)
+        # 14 to 26 beyond a multiple of 32, among others: AlexNet's map is too small where pools round down.
+        for size in ((1, 26), (110, 97), (122, 64), (500, 334)):
+            images = np.zeros((1, *size, 3), "float32")
+            assert keras.ops.shape(model(images)) == (1, *size, 2)
+        assert model.predict(images, verbose=0).shape == (1, *size, 2)
+
+    @pytest.mark.tf_only
+    @pytest.mark.parametrize(("backbone", "variant"), PAPER_FORMS)
+    def test_every_size_up_to_600(self, narrow, backbone, variant):
+        """By the layers' own arithmetic, which refuses a window that its map does not hold."""
+        model = fcn(2, variant=variant, backbone=backbone, padding="paper")
+        for size in range(1, 601):
+            assert model.compute_output_shape((1, size, 601 - size, 3)) == (1, size, 601 - size, 2)
+
+    @pytest.mark.parametrize(("backbone", "variant"), PAPER_FORMS)
+    def test_scores_are_interpolated_between_their_centres(self, narrow, backbone, variant):
+        """The finest scores alone: a pixel between two of them gets the linear mean of the two."""
+        model = fcn(2, variant=variant, backbone=backbone, padding="paper", include_rescaling=False)
+        level, name, factor = FINEST[variant]
+        scores = model.get_layer(name)
+        scores.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in scores.get_weights()])
+        images = np.random.default_rng(1).normal(size=(1, 120, 75, 3)).astype("float32")
+        expected = keras.Model(model.inputs, scores.output).predict(images, verbose=0)
+        first, stride = centres_of(model.get_layer(backbone), level)
+        assert stride == factor
+        for axis, size in ((1, 120), (2, 75)):
+            units = first + factor * np.arange(expected.shape[axis])
+            weights = np.maximum(0, 1 - np.abs(np.arange(size)[:, None] - units) / factor)
+            expected = np.moveaxis(np.tensordot(weights, expected, (1, axis)), 0, axis)
+        received = model.predict(images, verbose=0)
+        np.testing.assert_allclose(received, expected, atol=1e-5 * np.abs(expected).max())
+
+    def test_at_once(self, narrow):
+        """The skips' factors in the paper's form: taken into the score layers, they change nothing."""
+        plain, scaled = (
+            fcn(2, padding="paper", at_once=at_once, include_rescaling=False) for at_once in (False, True)
+        )
+        randomize(plain)
+        scaled.set_weights(plain.get_weights())
+        for name, factor in (("score_pool4", 100), ("score_pool3", 10_000)):
+            kernel, bias = scaled.get_layer(name).get_weights()
+            scaled.get_layer(name).set_weights([kernel * factor, bias])
+        images = np.random.default_rng(1).normal(size=(1, 70, 101, 3)).astype("float32")
+        expected = plain.predict(images, verbose=0)
+        np.testing.assert_allclose(
+            scaled.predict(images, verbose=0), expected, atol=1e-5 * np.abs(expected).max()
+        )
+
+    @pytest.mark.parametrize("variant", VARIANTS)
+    def test_a_shift_by_the_stride_shifts_the_output(self, narrow, variant):
         """By 32 pixels, down and right; away from the rim, where other pixels came in."""
-        model = fcn(2, padding="paper", include_rescaling=False)
-        for name in ("score_fr", "score_pool4", "score_pool3"):
-            kernel, bias = model.get_layer(name).get_weights()
-            model.get_layer(name).set_weights([np.random.default_rng(0).normal(size=kernel.shape), bias])
+        model = randomize(fcn(2, variant=variant, padding="paper", include_rescaling=False))
         scene = np.random.default_rng(1).normal(size=(1, 864, 864, 3)).astype("float32")
         here, there = (model.predict(scene[:, i : i + 832, i : i + 832], verbose=0) for i in (32, 0))
         # FCN sees 404 pixels around its own and the last crop's rim; half of that may differ at each side.
         inside = slice(256, 832 - 256 - 32)
         shifted = slice(256 + 32, 832 - 256)
         expected, received = here[:, inside, inside], there[:, shifted, shifted]
-        assert np.abs(expected).max() > 0
+        assert np.ptp(expected) > 0
         np.testing.assert_allclose(received, expected, atol=1e-4 * np.abs(expected).max())
 
 
@@ -91,6 +211,37 @@ def test_any_size(variant, size):
     received = model.predict(pixels(2, *size, 3), verbose=0)
     assert received.shape == (2, *size, 4)
     assert received.dtype == np.float32
+
+
+@pytest.mark.parametrize("variant", ["32s", "8s"])
+def test_fixed_sides_that_the_stride_does_not_divide(variant):
+    """The network for one size is the network for any, with its weights."""
+    free = randomize(fcn(3, variant=variant, backbone="resnet18"))
+    fixed = fcn(3, (45, 70, 3), variant=variant, backbone="resnet18")
+    fixed.set_weights(free.get_weights())
+    images = pixels(1, 45, 70, 3)
+    expected = free.predict(images, verbose=0)
+    assert expected.shape == (1, 45, 70, 3) == (1, *fixed.output_shape[1:])
+    received = fixed.predict(images, verbose=0)
+    np.testing.assert_allclose(received, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.tf_only
+@pytest.mark.parametrize(
+    "backbone", ["vgg16", "alexnet", "googlenet", "efficientnet_lite0", "MobileNetV3Small", "VGG16"]
+)
+def test_camvids_size_on_every_kind_of_backbone(narrow, backbone):
+    model = fcn(3, (90, 120, 3), backbone=backbone)
+    assert model.predict(pixels(1, 90, 120, 3), verbose=0).shape == (1, 90, 120, 3)
+
+
+@pytest.mark.tf_only
+def test_a_model_for_one_size_that_would_be_padded():
+    own = keras.applications.MobileNetV2((90, 120, 3), alpha=0.35, include_top=False, weights=None)
+    with pytest.raises(
+        ValueError, match=r"`backbone` must be built for free sides or multiples of 32.*Build"
+    ):
+        fcn(3, (90, 120, 3), backbone=own)
 
 
 @pytest.mark.parametrize("size", [(360, 480), (353, 479)])
@@ -195,6 +346,25 @@ def test_named_backbones(backbone):
 
 
 @pytest.mark.tf_only
+def test_a_backbone_of_keras_cv(tmp_path):
+    model = randomize(fcn(5, backbone=small_keras_cv_resnet()))
+    assert "rescaling" not in [layer.name for layer in model.layers]  # it holds its own
+    assert_reloads_equal(model, pixels(1, 45, 70, 3), tmp_path)
+    assert model.output_shape == (None, None, None, 5)
+
+
+@pytest.mark.tf_only
+def test_a_network_of_keras_applications():
+    own = keras.applications.MobileNetV2((None, None, 3), alpha=0.35, include_top=False, weights=None)
+    model = fcn(5, backbone=own)
+    images = pixels(1, 45, 70, 3)
+    np.testing.assert_allclose(model.get_layer("rescaling")(images), images / 127.5 - 1, atol=1e-6)
+    assert model.predict(images, verbose=0).shape == (1, 45, 70, 5)
+    named = fcn(5, backbone="MobileNetV2")
+    assert named.predict(images, verbose=0).shape == (1, 45, 70, 5)
+
+
+@pytest.mark.tf_only
 def test_four_channels():
     assert fcn(5, (None, None, 4), backbone="resnet18").compute_output_shape((1, 64, 64, 4)) == (1, 64, 64, 5)
 
@@ -261,6 +431,10 @@ def test_imagenet_weights_fill_fc6_and_fc7(monkeypatch):
             "`padding` must be \"same\" with backbone='alexnet' and",
         ),
         ({"variant": "32s", "at_once": True}, "`at_once` must be False with variant='32s'"),
+        (
+            {"learn_upsampling": 1},
+            "`learn_upsampling` must be one of False, True, 'intermediate'. Received: .*1",
+        ),
         ({"learn_upsampling": "all"}, "`learn_upsampling` must be one of False, True, 'intermediate'"),
         ({"variant": "dilated", "backbone": "resnet18", "learn_upsampling": True}, "`learn_upsampling` must"),
         ({"backbone": "resnet19"}, "`backbone` must be one of 'alexnet'"),
@@ -278,5 +452,35 @@ def test_errors(options, message):
 def test_a_backbone_without_the_levels():
     images = keras.Input((None, None, 3))
     x = layers.Conv2D(4, 3, strides=8, padding="same")(images)
-    with pytest.raises(ValueError, match="stride 8, 16 and 32.*It has P3"):
+    with pytest.raises(ValueError, match="stride 8 and 16 and 32.*It has P3"):
         fcn(21, backbone=keras.Model(images, x))
+
+
+@pytest.mark.tf_only
+def test_the_coarsest_network_needs_the_coarsest_map_only():
+    images = keras.Input((None, None, 3))
+    own = keras.Model(images, layers.Conv2D(4, 3, strides=32, padding="same")(images), name="own")
+    assert fcn(2, variant="32s", backbone=own).predict(pixels(1, 40, 33, 3), verbose=0).shape == (
+        1,
+        40,
+        33,
+        2,
+    )
+    with pytest.raises(ValueError, match="stride 16 and 32. Received: backbone='own'. It has P5"):
+        fcn(2, variant="16s", backbone=own)
+
+
+@pytest.mark.tf_only
+def test_imagenet_weights_bring_their_preprocessing(narrow, monkeypatch):
+    """Caffe's, BGR less the mean, which weights of torchvision must not be loaded over."""
+    monkeypatch.setattr(keras.applications, "VGG16", lambda weights: None)
+    monkeypatch.setattr(vgg, "from_keras_vgg16", lambda model, source: None)
+    model = fcn(2, weights="imagenet")
+    images = pixels(1, 4, 5, 3)
+    expected = keras.applications.vgg16.preprocess_input(images.astype("float32"))
+    received = keras.ops.convert_to_numpy(model.get_layer("rescaling")(images))
+    np.testing.assert_allclose(received, expected, atol=1e-4)
+    with pytest.raises(
+        ValueError, match="`model` must be built for torchvision's preprocessing.*weights=None"
+    ):
+        load_encoder(model, "vgg16", {"features.0.weight": np.zeros((64, 3, 3, 3))})

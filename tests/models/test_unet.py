@@ -177,6 +177,17 @@ class TestBackbone:
         received = model.predict(image[:, :90, :93], verbose=0)[:, :40, :40]
         np.testing.assert_allclose(received, expected, atol=1e-5 * np.abs(expected).max())
 
+    def test_fixed_sides_that_the_stride_does_not_divide(self):
+        """The network for one size is the network for any, with its weights."""
+        free = unet(3, filters=2, depth=5, backbone="resnet18")
+        fixed = unet(3, (45, 70, 3), filters=2, depth=5, backbone="resnet18")
+        fixed.set_weights(free.get_weights())
+        images = pixels(1, 45, 70, 3)
+        expected = free.predict(images, verbose=0)
+        assert expected.shape == (1, 45, 70, 3) == (1, *fixed.output_shape[1:])
+        received = fixed.predict(images, verbose=0)
+        np.testing.assert_allclose(received, expected, atol=1e-5 * np.abs(expected).max())
+
     def test_maps_that_do_not_halve_are_resized(self, tmp_path):
         images = keras.Input((None, None, 3))
         x = keras.layers.Conv2D(4, 3, strides=2, padding="valid")(images)

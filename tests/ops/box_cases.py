@@ -1,9 +1,23 @@
-"""Boxes, compiled forms and gradients for the tests of boxes, matching and masks."""
+"""Boxes, recorded answers, compiled forms and gradients for the tests of ops."""
+
+import os
+from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 BACKEND = keras.backend.backend()
+GOLDEN = Path(os.environ.get("KERAS_SEG_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
+
+
+def golden_answers():
+    """Answers of torch and torchvision, a dict of arrays; skips where they are not."""
+    path = GOLDEN / "ops.npz"
+    if not path.is_file():
+        pytest.skip(f"no golden answers at {path}; set KERAS_SEG_GOLDEN to the folder that holds them")
+    with np.load(path) as answers:
+        return dict(answers)
 
 
 def random_boxes(*shape, side=100.0, seed=0):
@@ -13,6 +27,22 @@ def random_boxes(*shape, side=100.0, seed=0):
     return np.concatenate([start, start + rng.uniform(0.01 * side, 0.5 * side, (*shape, 2))], -1).astype(
         "float32"
     )
+
+
+def boxes_about(count, height, width, seed=0, images=1):
+    """float32 (images, count, 4): boxes of all sizes about an image, many of them over its border."""
+    random = np.random.default_rng(seed)
+    centres = random.uniform(-0.1, 1.1, (images, count, 2)) * (width, height)
+    sides = np.exp(random.uniform(np.log(2), np.log(1.5 * max(height, width)), (images, count, 2)))
+    return np.concatenate([centres - sides / 2, centres + sides / 2], axis=-1).astype("float32")
+
+
+def scored_boxes(count, seed=0, side=200, lowest=8, highest=80):
+    """float32 (count, 4), their sides log-uniform, and scores (count,)."""
+    random = np.random.default_rng(seed)
+    corner = random.uniform(0, side, (count, 2))
+    size = np.exp(random.uniform(np.log(lowest), np.log(highest), (count, 2)))
+    return np.concatenate([corner, corner + size], 1).astype("float32"), random.random(count, "float32")
 
 
 def every_way(function, *arrays, free_axes=2):

@@ -1,14 +1,11 @@
 """Boxes and references that the tests of RoIAlign and RoIPool share."""
 
 import math
-import os
-from pathlib import Path
 
 import keras
 import numpy as np
-import pytest
 
-GOLDEN = Path(os.environ.get("KERAS_SEG_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
+from tests.ops.box_cases import golden_answers
 
 # On a map of 13 x 17 at scale 1/4, in image pixels; every number is exact in float32, so the rounding of a
 # coordinate decides nothing here.
@@ -36,29 +33,23 @@ def hard_boxes(images=2):
     return np.stack([np.roll(boxes, image, axis=0) for image in range(images)])
 
 
-def random_boxes(count, height, width, seed=0, images=1):
-    """Boxes of all sizes about an image, many of them over its border."""
-    random = np.random.default_rng(seed)
-    centres = random.uniform(-0.1, 1.1, (images, count, 2)) * (width, height)
-    sides = np.exp(random.uniform(np.log(2), np.log(1.5 * max(height, width)), (images, count, 2)))
-    return np.concatenate([centres - sides / 2, centres + sides / 2], axis=-1).astype("float32")
-
-
 def random_map(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
 def golden():
     """torchvision's answers, with the boxes as (N, K, 4), and the place of each answer's box in it."""
-    path = GOLDEN / "ops.npz"
-    if not path.is_file():
-        pytest.skip(f"no golden answers at {path}; set KERAS_SEG_GOLDEN to the folder that holds them")
-    answers = np.load(path)
+    answers = golden_answers()
     image = answers["roi_batch"]
     position = np.array([np.sum(image[:index] == image[index]) for index in range(len(image))])
     boxes = np.zeros((2, position.max() + 1, 4), "float32")
     boxes[image, position] = answers["roi_boxes"]
     return answers, boxes, (image, position)
+
+
+def many_channels(array):
+    """Recorded maps (..., C) with their channels repeated to 16 or more, for the forms that want so many."""
+    return np.repeat(array, -(-16 // array.shape[-1]), axis=-1)
 
 
 def channels_last(array):

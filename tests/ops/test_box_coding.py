@@ -177,7 +177,7 @@ def test_bad_arguments_are_named():
         encode_boxes(good, np.zeros((3, 5)))
     with pytest.raises(ValueError, match=r"`deltas.shape` must be \(..., 4\).*\(3, 8\)"):
         decode_boxes(np.zeros((3, 8)), good)
-    with pytest.raises(ValueError, match="leading axes of anchors"):
+    with pytest.raises(ValueError, match="`anchors` must have leading axes"):
         decode_boxes(np.zeros((2, 4)), good)
     for weights in ((1, 1, 1), (1, 1, 0, 1), (1, 1, -1, 1), 10.0):
         with pytest.raises(ValueError, match="`weights` must be"):

@@ -137,7 +137,7 @@ def test_bad_arguments_are_named():
         box_iou(good, bad)
     with pytest.raises(ValueError, match=r"`boxes1.shape` must be \(..., M, 4\).*\(4,\)"):
         box_coverage(np.zeros(4), good)
-    with pytest.raises(ValueError, match=r"leading axes of boxes2.*`boxes1`, \(2,\).*\(3,\)"):
+    with pytest.raises(ValueError, match=r"`boxes2` must have leading axes.*`boxes1`, \(2,\).*\(3,\)"):
         box_iou(np.zeros((2, 5, 4)), np.zeros((3, 5, 4)))
     with pytest.raises(ValueError, match="`image_size` must be .*at least 1"):
         clip_boxes(good, (0, 5))
@@ -145,5 +145,5 @@ def test_bad_arguments_are_named():
         clip_boxes(good, (4.5, 5))
     with pytest.raises(ValueError, match=r"`image_size` must be a pair \(height, width\)"):
         clip_boxes(good, np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="leading axes of image_size"):
+    with pytest.raises(ValueError, match="`image_size` must have leading axes"):
         clip_boxes(np.zeros((2, 5, 4)), np.ones((3, 2)))

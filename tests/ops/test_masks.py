@@ -1,7 +1,5 @@
 """Cropping and pasting against loops in float64, torchvision's numbers and rule, and each other."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,9 +9,7 @@ from keras import ops
 from keras.ops import convert_to_numpy as numbers
 
 from keras_seg.ops import crop_masks, masks_to_boxes, paste_masks
-from tests.ops.box_cases import compiled, every_way, gradient, random_boxes
-
-GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "ops.npz"
+from tests.ops.box_cases import compiled, every_way, golden_answers, gradient, random_boxes
 
 
 def sample(mask, y, x):
@@ -102,9 +98,7 @@ def test_masks_that_span_nothing_give_zeros():
 
 @pytest.mark.parametrize("ratio", [1, 2, 3])
 def test_crop_equals_torchvisions_aligned_roi_align(ratio):
-    if not GOLDEN.is_file():
-        pytest.skip(f"no golden answers at {GOLDEN}")
-    golden = np.load(GOLDEN)
+    golden = golden_answers()
     boxes, batch = golden["roi_boxes"] * golden["roi_scale"], golden["roi_batch"]
     expected = golden[f"roi_align_aligned1_sampling{ratio}"]
     for image, masks in enumerate(golden["roi_features"]):
@@ -326,6 +320,30 @@ def test_boxes_of_masks_of_any_type_and_number():
     assert tuple(masks_to_boxes(np.zeros((2, 0, 5, 5), "uint8")).shape) == (2, 0, 4)
 
 
+def test_crop_with_boxes_that_are_no_numbers():
+    """A box with a NaN, or with corners of which a difference is none, gives 0; the others stay right."""
+    masks = np.ones((1, 1, 8, 8), "float32")
+    odd = [(np.nan, 0, 4, 4), (0, 0, 4, np.nan), (-np.inf, 0, np.inf, 4)]
+    boxes = np.array([[(1, 1, 6, 5), *odd]], "float32")
+    indices = np.zeros((1, 4), "int32")
+    for _, (targets,) in every_way(lambda *arrays: crop_masks(*arrays, 3), masks, boxes, indices):
+        np.testing.assert_allclose(targets[0, 0], 1, atol=1e-6)
+        np.testing.assert_array_equal(targets[0, 1:], 0)
+
+
+@pytest.mark.parametrize("mask_boxes", [False, True])
+def test_crop_without_masks(mask_boxes):
+    """Also where only the graph's run shows that there is none."""
+    arrays = [np.zeros((2, 0, 8, 9), "float32"), random_boxes(2, 5), np.zeros((2, 5), "int32")]
+    arrays += [np.zeros((2, 0, 4), "float32")] if mask_boxes else []
+
+    def targets(masks, boxes, indices, spans=None):
+        return crop_masks(masks, boxes, indices, (3, 2), spans)
+
+    for _, (received,) in every_way(targets, *arrays):
+        np.testing.assert_array_equal(received, np.zeros((2, 5, 3, 2)))
+
+
 def test_bad_arguments_are_named():
     masks, boxes, indices = np.zeros((2, 3, 5, 5), "float32"), random_boxes(2, 4), np.zeros((2, 4), "int32")
     with pytest.raises(ValueError, match=r"`masks.shape` must be \(N, G, h, w\), 4 axes.*\(3, 5, 5\)"):
@@ -334,7 +352,7 @@ def test_bad_arguments_are_named():
         crop_masks(masks, boxes[0], indices, 7)
     with pytest.raises(ValueError, match=r"`boxes.shape` must be \(N, K, 4\).*\(2, 4, 5\)"):
         crop_masks(masks, np.zeros((2, 4, 5)), indices, 7)
-    with pytest.raises(ValueError, match=r"`boxes.shape` must be 2 images.*\(3, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"`boxes.shape` must be \(2, K, 4\).*\(3, 4, 4\)"):
         crop_masks(masks, random_boxes(3, 4), np.zeros((3, 4), "int32"), 7)
     with pytest.raises(ValueError, match="`indices` must be integers.*float32"):
         crop_masks(masks, boxes, indices.astype("float32"), 7)

@@ -150,7 +150,7 @@ def test_bad_matching_arguments_are_named():
         match_boxes(np.zeros((2, 5, 5)), objects, 0.3, 0.7)
     with pytest.raises(ValueError, match=r"`gt_boxes.shape` must be \(..., G, 4\).*\(4,\)"):
         match_boxes(boxes, np.zeros(4), 0.3, 0.7)
-    with pytest.raises(ValueError, match="leading axes of gt_boxes"):
+    with pytest.raises(ValueError, match="`gt_boxes` must have leading axes"):
         match_boxes(boxes, random_boxes(3, 3), 0.3, 0.7)
     with pytest.raises(ValueError, match="`low_threshold` must be at most `high_threshold`, 0.3.*0.7"):
         match_boxes(boxes, objects, 0.7, 0.3)
@@ -160,7 +160,7 @@ def test_bad_matching_arguments_are_named():
         match_boxes(boxes, objects, 0.3, 0.7, crowd_threshold=None)
     with pytest.raises(ValueError, match=r"`gt_valid.shape` must be \(2, 3\).*\(3,\)"):
         match_boxes(boxes, objects, 0.3, 0.7, gt_valid=np.ones(3, bool))
-    with pytest.raises(ValueError, match="leading axes of gt_crowd"):
+    with pytest.raises(ValueError, match="`gt_crowd` must have leading axes"):
         match_boxes(boxes, objects, 0.3, 0.7, gt_crowd=np.ones((2, 4), bool))
 
 
@@ -209,6 +209,14 @@ def test_counts_labels_and_padding(num_boxes, num_samples, positive_fraction):
         assert indices.shape == sampled.shape == (4, num_samples), way
         for image in range(4):
             check_sample(labels[image], indices[image], sampled[image], num_samples, positive_fraction)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64"])
+def test_labels_of_any_integer_dtype_are_padded(dtype):
+    """Fewer labels than samples: the padding is no label, also where the type has no -1."""
+    indices, sampled = sample_balanced(np.array([0, 1, 0], dtype), 5, 0.5, seed=1)
+    assert sorted(keras.ops.convert_to_numpy(sampled).tolist()) == [-1, -1, 0, 0, 1]
+    assert keras.ops.convert_to_numpy(indices).max() < 3
 
 
 def test_counts_equal_torchvision():

@@ -8,19 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_seg.ops import multilevel_roi_align, portable, roi_align, roi_pool
-from tests.ops.roi_cases import align_reference, pool_reference, random_boxes, random_map
+from keras_seg.ops import multilevel_roi_align, roi_align, roi_pool
+from tests.ops.box_cases import boxes_about
+from tests.ops.roi_cases import align_reference, pool_reference, random_map
 
 pytestmark = pytest.mark.tf_only
 
 ROOT = Path(__file__).parents[2]
 SIZES = [(1, 9, 12, 5), (2, 16, 7, 3)]
-
-
-@pytest.fixture(params=["default", "portable"])
-def form(request):
-    with portable(request.param == "portable"):
-        yield request.param
 
 
 def free_functions(jit_compile=None):
@@ -39,7 +34,7 @@ def free_functions(jit_compile=None):
 
 
 def check(functions, batch, height, width, count):
-    features, boxes = random_map(batch, height, width, 3), random_boxes(count, height, width, images=batch)
+    features, boxes = random_map(batch, height, width, 3), boxes_about(count, height, width, images=batch)
     received = {name: function(features, boxes).numpy() for name, function in functions.items()}
     for name, sampling in (("fixed", 2), ("adaptive", -1)):
         expected = align_reference(features, boxes, (3, 3), sampling=sampling)
@@ -52,6 +47,24 @@ def test_one_graph_serves_any_size(form):
     functions = free_functions()
     for size in SIZES:
         check(functions, *size)
+
+
+def test_a_free_graph_without_boxes(form):
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, None, 4))]
+    features, boxes = random_map(2, 9, 12, 3), np.zeros((2, 0, 4), "float32")
+    for function in free_functions().values():
+
+        def with_gradient(features, boxes, function=function):
+            with tf.GradientTape() as tape:
+                tape.watch(features)
+                value = function(features, boxes)
+            return value, tape.gradient(value, features)
+
+        value, gradient = tf.function(with_gradient, specs)(features, boxes)
+        assert value.shape == (2, 0, 3, 3, 3)
+        np.testing.assert_array_equal(gradient, np.zeros_like(features))
 
 
 def test_under_xla():
@@ -68,7 +81,7 @@ def test_a_free_pyramid(form):
     assert free.output_shapes.as_list()[2:] == [2, 2, 3]
     for side in (64, 96):
         features = {f"P{k}": tf.constant(random_map(1, side >> k, side >> k, 3, seed=k)) for k in (2, 3)}
-        boxes = random_boxes(9, side, side)
+        boxes = boxes_about(9, side, side)
         expected = multilevel_roi_align(features, boxes, 2)
         np.testing.assert_allclose(free(features, tf.constant(boxes)), expected, rtol=0, atol=1e-6)
 
@@ -82,14 +95,18 @@ def test_saved_model_has_stock_ops_only(tmp_path):
     loaded = tf.saved_model.load(str(tmp_path))
     for size in SIZES:
         check(loaded.functions, *size)
-    kinds = {
-        node.op
+    library = [
+        function
         for name in loaded.functions
         for function in loaded.functions[name].concrete_functions[0].graph.as_graph_def().library.function
-        for node in function.node_def
-    }
+    ]
+    nodes = [node for function in library for node in function.node_def]
+    kinds = {node.op for node in nodes}
     assert "SparseMatrixMatMul" in kinds, "the default form does not reach the fast kernel"
     assert not {kind for kind in kinds if "Xla" in kind or "PyFunc" in kind}
+    # A hint to compile may be there, an order may not: a server without XLA would refuse it.
+    assert not any("_XlaMustCompile" in part.attr for part in (*library, *nodes))
+    assert any("_XlaCompile" in node.attr for node in nodes)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import math
 from fractions import Fraction
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,10 +13,9 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_seg.ops import batched_nms, gather_kept, nms, portable
+from tests.ops.box_cases import golden_answers, scored_boxes
 
 BACKEND = keras.backend.backend()
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "ops.npz"
-
 
 FORMS = {
     "tensorflow": ["eager", "graph", "xla", "tiles"],
@@ -106,18 +104,9 @@ def check(result, expected, size):
     assert count == min(len(expected), size)
 
 
-def random_boxes(count, seed=0, side=200, lowest=8, highest=80):
-    random = np.random.default_rng(seed)
-    corner = random.uniform(0, side, (count, 2))
-    size = np.exp(random.uniform(np.log(lowest), np.log(highest), (count, 2)))
-    return np.concatenate([corner, corner + size], 1).astype("float32"), random.random(count, "float32")
-
-
 @pytest.fixture(scope="module")
 def golden():
-    if not GOLDEN.is_file():
-        pytest.skip(f"no golden answers at {GOLDEN}")
-    return np.load(GOLDEN)
+    return golden_answers()
 
 
 @forms
@@ -131,7 +120,7 @@ def test_torchvision_keeps_the_same_boxes(form, golden):
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7, 1.0])
 def test_loop(form, threshold):
     # 300 boxes are three tiles, and two rounds of pairs.
-    boxes, scores = random_boxes(300)
+    boxes, scores = scored_boxes(300)
     expected = greedy(boxes, scores, above32(threshold))
     assert 5 < len(expected) < 300 or threshold == 1
     check(run(form, threshold, 300, boxes, scores), expected, 300)
@@ -140,7 +129,7 @@ def test_loop(form, threshold):
 @forms
 @pytest.mark.parametrize("size", [7, 500])
 def test_fewer_and_more_than_are_kept(form, size):
-    boxes, scores = random_boxes(300, seed=1)
+    boxes, scores = scored_boxes(300, seed=1)
     expected = greedy(boxes, scores, above32(0.3))
     assert 7 < len(expected) < 300
     check(run(form, 0.3, size, boxes, scores), expected, size)
@@ -148,7 +137,7 @@ def test_fewer_and_more_than_are_kept(form, size):
 
 @forms
 def test_classes(form):
-    boxes, scores = random_boxes(300, seed=2, side=60)
+    boxes, scores = scored_boxes(300, seed=2, side=60)
     # Ids may be any integers: negative, far apart, and equal in their last 16 bits.
     classes = np.random.default_rng(3).choice([-1, 0, 7, 7 + 2**16, 2**30], 300).astype("int32")
     expected = greedy(boxes, scores, above32(0.5), classes)
@@ -159,7 +148,7 @@ def test_classes(form):
 @forms
 def test_images_of_a_batch_do_not_meet(form):
     """Padded, empty, done early, and never done: each image ends by itself."""
-    images = [random_boxes(400, seed, side) for seed, side in ((4, 200), (5, 200), (6, 900), (7, 60))]
+    images = [scored_boxes(400, seed, side) for seed, side in ((4, 200), (5, 200), (6, 900), (7, 60))]
     boxes, scores = (np.stack(part) for part in zip(*images, strict=True))
     scores[0, 20:], boxes[0, 20:] = -math.inf, np.nan
     scores[1] = -math.inf
@@ -236,7 +225,7 @@ def test_ties_go_to_the_lower_index(form):
 
 @forms
 def test_scores_that_are_no_numbers_are_never_kept(form):
-    boxes, scores = random_boxes(300, seed=9)
+    boxes, scores = scored_boxes(300, seed=9)
     scores[[3, 4, 5, 20]] = [np.nan, -math.inf, math.inf, -np.nan]
     expected = greedy(boxes, scores, above32(0.3))
     assert expected[0] == 5 and not {3, 4, 20} & set(expected)
@@ -259,8 +248,8 @@ def test_odd_boxes_overlap_nothing(form):
 @forms
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7])
 def test_sizes_and_places_far_apart(form, threshold):
-    near, _ = random_boxes(100, seed=10)
-    tiny, _ = random_boxes(100, seed=11, side=0.1, lowest=1e-3, highest=0.1)
+    near, _ = scored_boxes(100, seed=10)
+    tiny, _ = scored_boxes(100, seed=11, side=0.1, lowest=1e-3, highest=0.1)
     boxes = np.concatenate(
         [near, tiny, near[:98] + np.float32(1e5), np.array([[-1e6, -1e6, 1e6, 1e6]] * 2, "float32")]
     )
@@ -288,7 +277,7 @@ def test_the_farthest_boxes_that_overlap_enough(form):
 @forms
 @pytest.mark.parametrize("count", [0, 1, 129])
 def test_counts_at_the_edges(form, count):
-    boxes, scores = random_boxes(count, seed=13, side=30)
+    boxes, scores = scored_boxes(count, seed=13, side=30)
     check(run(form, 0.3, 7, boxes, scores), greedy(boxes, scores, above32(0.3)), 7)
     if count == 0:
         check(run(form, 0.3, 7, boxes, scores, np.zeros(0, "int32")), [], 7)
@@ -308,7 +297,7 @@ def test_all_but_the_best_are_dropped_and_a_chain(form):
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX has the form of tiles only")
 def test_rounds_may_end_anywhere(monkeypatch):
     """With few pairs to a round, and one box in the first."""
-    boxes, scores = random_boxes(300, seed=15, side=40)
+    boxes, scores = scored_boxes(300, seed=15, side=40)
     module = f"keras_seg.ops.fast.suppression_{BACKEND}"
     monkeypatch.setattr(f"{module}.PAIRS", 3000)
     monkeypatch.setattr(f"{module}.FIRST_ROUND", 1)
@@ -318,7 +307,7 @@ def test_rounds_may_end_anywhere(monkeypatch):
 
 
 def test_half_precision_is_compared_in_float32():
-    boxes, scores = random_boxes(300, seed=16)
+    boxes, scores = scored_boxes(300, seed=16)
     boxes, scores = ops.cast(boxes, "bfloat16"), ops.cast(scores, "bfloat16")
     wide = [ops.convert_to_numpy(ops.cast(part, "float32")) for part in (boxes, scores)]
     check(nms(boxes, scores, 0.3, 300), greedy(*wide, above32(0.3)), 300)
@@ -339,7 +328,7 @@ def test_gather_kept():
 
 
 def test_no_gradient_passes_through_the_choice_and_all_of_it_through_the_values():
-    boxes, scores = random_boxes(300, seed=18)
+    boxes, scores = scored_boxes(300, seed=18)
     indices = ops.convert_to_numpy(nms(boxes, scores, 0.3, 7)[0])
 
     def loss(boxes, scores):
@@ -383,7 +372,7 @@ def test_inside_a_model(jit):
             return nms(inputs["boxes"], inputs["scores"], 0.3, 40)
 
     boxes, scores = (
-        np.stack(part) for part in zip(*(random_boxes(150, seed) for seed in (4, 5, 6)), strict=True)
+        np.stack(part) for part in zip(*(scored_boxes(150, seed) for seed in (4, 5, 6)), strict=True)
     )
     model = Suppress()
     model.compile(jit_compile=jit)
@@ -396,7 +385,7 @@ def test_inside_a_model(jit):
 def test_onnx_runtime_keeps_the_same_boxes():
     onnx = pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
-    boxes, scores = random_boxes(500, seed=19)
+    boxes, scores = scored_boxes(500, seed=19)
     classes = np.random.default_rng(20).integers(0, 4, 500).astype("int32")
     helper, kinds = onnx.helper, onnx.TensorProto
     node = helper.make_node("NonMaxSuppression", ["boxes", "scores", "most", "threshold"], ["kept"])
@@ -442,7 +431,7 @@ def test_saved_model_needs_tensorflow_only(tmp_path):
     tf.saved_model.save(Detections(), tmp_path)
     graph = tf.saved_model.load(tmp_path).serve
     for count in (0, 3, 300):
-        boxes, scores = random_boxes(count, seed=21, side=20)
+        boxes, scores = scored_boxes(count, seed=21, side=20)
         boxes = boxes.reshape(1, count, 4)
         classes = np.arange(count) % 2
         kept, indices, number = graph(boxes, scores[None], classes[None])
@@ -488,7 +477,7 @@ def test_bad_arguments_are_named(changes, error, message):
 
 
 def test_placeholders_are_refused():
-    with pytest.raises(TypeError, match="`ops.nms` takes tensors.*`keras.layers.Lambda`"):
+    with pytest.raises(TypeError, match="`ops.nms` takes tensors.*call it in the `call` of a layer"):
         nms(keras.Input((3, 4)), keras.Input((3,)), 0.5, 2)
 
 
@@ -497,3 +486,23 @@ def test_bad_gathers_are_named():
         gather_kept(np.zeros((3, 4)), np.zeros((1, 1, 2), int))
     with pytest.raises(ValueError, match=r"`values.shape` must be \(N, K, ...\).*\(3,\)"):
         gather_kept(np.zeros(3), np.zeros((1, 2), int))
+    with pytest.raises(ValueError, match=r"`values.shape` must be \(2, K, ...\).*\(3, 4\)"):
+        gather_kept(np.zeros((3, 4)), np.zeros((2, 2), int))
+    with pytest.raises(ValueError, match="`indices.dtype` must be an integer type.*float"):
+        gather_kept(np.zeros((3, 4)), np.zeros(2, "float32"))
+
+
+def test_batches_that_differ_are_named():
+    with pytest.raises(ValueError, match=r"`scores.shape` must be \(2, 3\), one for each box.*\(1, 3\)"):
+        nms(np.zeros((2, 3, 4)), np.zeros((1, 3)), 0.5, 2)
+
+
+@forms
+def test_half_precision_is_computed_in_float32(form):
+    """Boxes and scores that float16 holds keep what they keep in float32: only the inputs are rounded."""
+    boxes, scores = scored_boxes(300)
+    boxes, scores = boxes.astype("float16"), scores.astype("float16")
+    expected = run(form, 0.5, 300, boxes.astype("float32"), scores.astype("float32"))
+    received = run(form, 0.5, 300, boxes, scores)
+    for one, other in zip(received, expected, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_seg.ops import max_pool_with_argmax, max_unpool, portable
+from keras_seg.ops import max_pool_with_argmax, max_unpool
 from keras_seg.ops.fast import for_export
 from tests.ops import pooling_loops
 from tests.ops.pooling_loops import distinct, reference_pool, reference_unpool, tied
@@ -19,12 +19,6 @@ WINDOWS = [
     ((3, 3), (2, 2), (1, 1)),
 ]
 SIZES = [(4, 6), (5, 7), (9, 3)]
-
-
-@pytest.fixture(params=["default", "portable"])
-def form(request):
-    with portable(request.param == "portable"):
-        yield request.param
 
 
 def there_and_back(windows):
@@ -130,6 +124,37 @@ def test_one_size_in_a_graph(pool_size, strides, padding, size):
     windows, x = (pool_size, strides, padding), tf.TensorSpec((None, *size, 3))
     check(tf.function(there_and_back(windows), input_signature=[x]), windows, size)
     check_gradients(tf.function(with_gradient(windows), input_signature=[x, x]), windows, size)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("windows", WINDOWS[::2])
+def test_half_precision_in_a_graph_of_one_size(dtype, windows):
+    """Fused, with gradients: whole numbers below 2**8 are exact, and so are their sums here."""
+    import tensorflow as tf
+
+    x, upstream = distinct((2, 5, 7, 3)) % 61, distinct((2, 5, 7, 3), seed=1) % 31
+    expected, places = reference_pool(x, *windows)
+    weights = distinct(expected.shape, seed=2) % 31
+
+    @tf.function
+    def run(x, weights, upstream):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            values, indices = max_pool_with_argmax(x, *windows)
+            fixed = tf.stop_gradient(values)
+            tape.watch(fixed)
+            unpooled = max_unpool(fixed, indices, *windows, output_size=(5, 7))
+        gradients = tape.gradient(values, x, weights), tape.gradient(unpooled, fixed, upstream)
+        return [tf.cast(part, "float32") for part in (values, unpooled, *gradients)]
+
+    received = run(*(tf.cast(part, dtype) for part in (x, weights, upstream)))
+    winners = np.zeros((2, 35, 3))
+    for image, i, j, channel in np.ndindex(expected.shape):
+        winners[image, places[image, i, j, channel], channel] += weights[image, i, j, channel]
+    np.testing.assert_array_equal(received[0], expected)
+    np.testing.assert_array_equal(received[1], reference_unpool(expected, places, (5, 7)))
+    np.testing.assert_array_equal(received[2], winners.reshape(x.shape))
+    np.testing.assert_array_equal(received[3], reference_unpool(expected, places, (5, 7), upstream))
 
 
 @pytest.mark.parametrize("windows", WINDOWS[::2])

@@ -1,22 +1,20 @@
 """Pooling with indices and unpooling against others: recorded answers, PyTorch, ONNX Runtime."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_seg.ops import max_pool_with_argmax, max_unpool
+from tests.ops.box_cases import golden_answers
 from tests.ops.pooling_loops import WINDOWS, distinct, run, tied
 
-GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "ops.npz"
 BACKEND = keras.backend.backend()
+ONE_FORM = ("jax",)
 
 
-@pytest.mark.skipif(not GOLDEN.is_file(), reason=f"no golden answers at {GOLDEN}")
-def test_golden():
-    golden, first = np.load(GOLDEN), "channels_first"
+def test_golden(form):
+    golden, first = golden_answers(), "channels_first"
     x = golden["pool_in"]
     values, indices = run(lambda x: max_pool_with_argmax(x, 2, data_format=first), x)
     np.testing.assert_array_equal(values, golden["pool_out"])
@@ -29,14 +27,14 @@ def test_golden():
 
 
 @pytest.mark.parametrize(("pool_size", "strides", "padding", "size"), WINDOWS)
-def test_pytorch_agrees(pool_size, strides, padding, size):
+def test_pytorch_agrees(form, pool_size, strides, padding, size):
     """Values, indices, NaN, and unpooling with indices of any kind."""
     torch = pytest.importorskip("torch")
     if BACKEND == "jax" or padding == "same":
         pytest.skip("PyTorch pads by numbers only; JAX is checked against the loops")
     cells = (0, 0) if padding == "valid" else padding
     x = tied((2, 3, *size), lowest=0.2)
-    if BACKEND == "torch":
+    if BACKEND == "torch" or form == "portable":  # TensorFlow's kernels have another rule
         x[np.random.default_rng(1).random(x.shape) < 0.1] = np.nan
     values, indices = max_pool_with_argmax(x, pool_size, strides, padding, "channels_first")
     theirs = torch.nn.functional.max_pool2d(torch.tensor(x), pool_size, strides, cells, return_indices=True)
@@ -79,7 +77,7 @@ def run_onnx(kind, inputs, outputs, **attributes):
 
 @pytest.mark.tf_only
 @pytest.mark.parametrize(("pool_size", "strides", "padding", "size"), WINDOWS)
-def test_onnx_runtime_agrees(pool_size, strides, padding, size):
+def test_onnx_runtime_agrees(form, pool_size, strides, padding, size):
     """Its indices count on over channels and images, and its SAME_UPPER puts the odd cell at the end."""
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")

@@ -1,10 +1,13 @@
 """Random generators inside a model draw the same numbers in an epoch, however the run came to it."""
 
+import math
+
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
-from keras_seg.training.run_callbacks import EpochSeeds
+from keras_seg.training.run_callbacks import EpochSeeds, out_of_patience
 
 
 def fit(epochs, first_epoch=0, model=None, seed=5):
@@ -53,3 +56,21 @@ def test_epochs_and_seeds_differ():
             callback.on_epoch_begin(epoch)
             states.append(tuple(np.asarray(keras.ops.convert_to_numpy(generator)).tolist()))
     assert len(set(states)) == 4
+
+
+@pytest.mark.tf_only
+@pytest.mark.parametrize(
+    ("scores", "patience", "over"),
+    [
+        ((), 2, False),
+        ((0.1, 0.2, 0.1), 2, False),
+        ((0.1, 0.2, 0.1, 0.2), 2, True),  # as good is no new best
+        ((0.1, 0.2, None, 0.1), 2, False),  # an epoch without a score does not count
+        ((math.nan, 0.1, math.nan, math.nan), 2, True),
+        ((0.3, 0.2, 0.1), None, False),
+    ],
+)
+def test_out_of_patience(scores, patience, over):
+    rows = [{"epoch": i} | ({} if s is None else {"val_ap": s, "val_loss": -s}) for i, s in enumerate(scores)]
+    assert out_of_patience(rows, "val_ap", patience) == over
+    assert out_of_patience(rows, "val_loss", patience) == over

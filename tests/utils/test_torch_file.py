@@ -3,6 +3,10 @@
 import argparse
 import io
 import pickle
+import subprocess
+import sys
+import tarfile
+import types
 import zipfile
 
 import numpy as np
@@ -77,6 +81,45 @@ def test_skips_what_is_beside_the_weights(tensors, zipped, tmp_path):
     np.testing.assert_array_equal(arrays["half"], tensors["half"].numpy())
 
 
+class _OldPickler(pickle.Pickler):
+    """Writes tensors as PyTorch 0.3 did, and parameters with attributes."""
+
+    def reducer_override(self, value):
+        if type(value) is torch.nn.Parameter:
+            return torch._utils._rebuild_parameter_with_state, (value.data, True, {}, {"tag": 1})
+        if not isinstance(value, torch.Tensor):
+            return NotImplemented
+        storage = torch.storage.TypedStorage(
+            wrap_storage=value.untyped_storage(), dtype=value.dtype, _internal=True
+        )
+        return torch._utils._rebuild_tensor, (storage, value.storage_offset(), value.size(), value.stride())
+
+
+def test_reads_tensors_of_older_versions(tensors, tmp_path):
+    """`_rebuild_tensor` without "_v2", of four arguments: torchvision's vgg16-397923af.pth is such a file."""
+    path = tmp_path / "weights.pth"
+    state = {**tensors, "parameter": torch.nn.Parameter(tensors["part"].clone())}
+    module = types.ModuleType("old_pickle")
+    module.Pickler, module.dump = _OldPickler, pickle.dump
+    torch.save(state, path, pickle_module=module, _use_new_zipfile_serialization=False)
+    assert b"_rebuild_tensor\n" in path.read_bytes()
+    arrays = read_torch_file(path)
+    assert list(arrays) == list(state)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, state[name].detach().numpy())
+
+
+def test_names_the_oldest_layout_and_the_way_out(tmp_path):
+    path = tmp_path / "weights.pth"
+    with tarfile.open(path, "w") as archive:
+        for name in ("sys_info", "pickle", "tensors", "storages"):
+            archive.addfile(tarfile.TarInfo(name))
+    with pytest.raises(
+        ValueError, match=r"oldest layout, a tar archive.*torch.save\(torch.load\(path\), path"
+    ):
+        read_torch_file(path)
+
+
 def test_refuses_other_zip_archives(tmp_path):
     path = tmp_path / "weights.pth"
     with zipfile.ZipFile(path, "w") as archive:
@@ -136,3 +179,28 @@ def test_refuses_a_damaged_file(tensors, tmp_path):
         path.write_bytes(buffer.getvalue()[:end])
         with pytest.raises(ValueError):  # noqa: PT011, the message depends on where it was cut
             read_torch_file(path)
+
+
+def test_needs_no_torch(tensors, tmp_path):
+    """A process in which PyTorch cannot be imported reads what PyTorch wrote."""
+    path, copy = tmp_path / "weights.pth", tmp_path / "weights.npz"
+    torch.save(tensors, path)
+    code = f"""
+import sys
+
+class NoTorch:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] == "torch":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NoTorch())
+import numpy as np
+from keras_seg.utils.torch_file import read_torch_file
+
+np.savez({str(copy)!r}, **read_torch_file({str(path)!r}))
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=240)
+    with np.load(copy) as arrays:
+        for name, tensor in tensors.items():
+            np.testing.assert_array_equal(arrays[name], tensor.numpy())

@@ -22,6 +22,8 @@ def test_message_names_argument_expected_received_and_fix():
     ("call", "kind", "message"),
     [
         (lambda: check_choice("up", "cubic", ("a", "b")), ValueError, r"one of 'a', 'b'. Received"),
+        (lambda: check_choice("learn", 1, (False, True, "some")), ValueError, r"one of False, True, 'some'"),
+        (lambda: check_choice("count", True, (0, 1)), ValueError, r"one of 0, 1. Received: count=True"),
         (lambda: check_integer("n", 0), ValueError, r"`n` must be an integer of at least 1. Received: n=0"),
         (lambda: check_integer("n", 2.0), TypeError, r"n=2.0"),
         (lambda: check_integer("n", True), TypeError, r"n=True"),

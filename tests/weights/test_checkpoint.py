@@ -65,6 +65,8 @@ class TestForms:
             {"state_dict": module.state_dict(), "epoch": 3},
             {f"module.{name}": tensor for name, tensor in expected.items()},
             {f"module._orig_mod.{name}": tensor for name, tensor in expected.items()},
+            {f"_orig_mod.module.{name}": tensor for name, tensor in expected.items()},
+            {f"module.module._orig_mod.{name}": tensor for name, tensor in expected.items()},
             {name: tensor.double() for name, tensor in module.state_dict().items()},
         ):
             received = read_checkpoint(state)

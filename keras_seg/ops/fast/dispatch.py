@@ -31,7 +31,7 @@ def native_form(name, **facts):
     """The current backend's own form of an op, or None where the portable form is to be used.
 
     Args:
-        name: str. The op's public name.
+        name: str. A key of the backend's table `NATIVE`: a public op, or a step that several share.
         **facts: static values of this call that the choice may depend on, such as `strides`.
 
     Returns:
@@ -54,7 +54,8 @@ def portable(force=True):
     """Force the portable form of every op that is called, or traced, in this context.
 
     The environment variable `KERAS_SEG_PORTABLE=1` does the same for a whole process. What was traced before,
-    such as a compiled train step, keeps the form that it was traced with.
+    such as a compiled train step, keeps the form that it was traced with. A gradient that is taken after the
+    context, of an op that was called in it, chooses its own form anew: take it inside too.
 
     Args:
         force: bool. True for the portable forms, False for the native ones where they win.
@@ -92,9 +93,12 @@ def exporting():
 
 
 def refuse_symbolic(op, layer, *tensors):
-    """Raise a TypeError for the placeholders of the functional API, which take a layer, not an op."""
+    """Raise a TypeError for the placeholders of the functional API, which take a layer, not an op.
+
+    `layer` is the one that does the same, or None where a user has to write it.
+    """
     if any(isinstance(tensor, keras.KerasTensor) for tensor in tensors):
+        use = f"use `{layer}`, which does the same" if layer else "call it in the `call` of a layer"
         raise TypeError(
-            f"`ops.{op}` takes tensors with values, and received a KerasTensor. "
-            f"In the functional API use `{layer}`, which does the same."
+            f"`ops.{op}` takes tensors with values, and received a KerasTensor. In the functional API {use}."
         )

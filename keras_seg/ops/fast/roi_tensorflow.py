@@ -8,21 +8,34 @@ import functools
 
 import tensorflow as tf
 
+# Channels at a time of a table that has to be made wide first: a wide copy of all of it is twice its size.
+CHANNELS = 64
+
 
 def bag_sums(table, bags):
-    """Weighted sum of table rows for each bag.
+    """Weighted sum of table rows for each bag, in float32 or, for a table of that, in float64.
 
     Args:
-        table: tensor (T, C), float32 or float64.
+        table: tensor (T, C), floating point, of known C.
         bags: `ops.roi_bags.Bags`, R of them.
 
     Returns:
         Tensor (R, C), the table's dtype.
     """
     rows, channels = tf.unstack(tf.shape(table))
+    wide = table.dtype in (tf.float32, tf.float64)
 
     def product():
-        return tf.raw_ops.SparseMatrixMatMul(a=_matrix(bags, rows, table.dtype), b=table)
+        matrix = _matrix(bags, rows, table.dtype if wide else tf.float32)
+        if wide:
+            return tf.raw_ops.SparseMatrixMatMul(a=matrix, b=table)
+        parts = []
+        for first in range(0, table.shape[1], CHANNELS):
+            # One after the other: the executor would widen all parts at the start.
+            with tf.control_dependencies(parts[-1:]):
+                part = tf.cast(table[:, first : first + CHANNELS], tf.float32)
+            parts.append(tf.cast(tf.raw_ops.SparseMatrixMatMul(a=matrix, b=part), table.dtype))
+        return tf.concat(parts, axis=1)
 
     return _unless_empty(bags, product, [tf.size(bags.starts), channels], table.dtype)
 
@@ -53,10 +66,27 @@ def add_rows(table, index, rows):
     return tf.tensor_scatter_nd_add(table, index[:, None], rows)
 
 
-@functools.cache
 def compiled(function):
-    """A function compiled by XLA, once for each shape of its tensors: a loop of many small ops as one."""
-    return tf.function(function, jit_compile=True)
+    """A function compiled by XLA, once for each shape of its tensors: a loop of many small ops as one.
+
+    Outside a graph by an order, in one by a mark that is a hint: whoever saves the graph gets stock ops,
+    which a server without XLA runs one by one. The function must stay in one piece until the marks are read,
+    hence not inlined, and must hold no lists of tensors, which are not taken then.
+    """
+    if not tf.inside_function():
+        return _ordered(function)
+    whole = tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
+
+    def marked(*arguments):
+        with tf.xla.experimental.jit_scope():
+            return whole(*arguments)
+
+    return marked
+
+
+@functools.cache
+def _ordered(function):
+    return tf.function(function, autograph=False, jit_compile=True)
 
 
 def _unless_empty(bags, product, shape, dtype):

@@ -5,21 +5,32 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch.nn import functional
 
+# Channels at a time of a table that has to be made wide first: a wide copy of all of it is twice its size.
+CHANNELS = 64
+
 
 def bag_sums(table, bags):
-    """Weighted sum of table rows for each bag.
+    """Weighted sum of table rows for each bag, in float32 or, for a table of that, in float64.
 
     Args:
-        table: tensor (T, C), float32 or float64.
+        table: tensor (T, C), floating point.
         bags: `ops.roi_bags.Bags`, R of them.
 
     Returns:
         Tensor (R, C), the table's dtype.
     """
-    weights = bags.weights.to(table.dtype)
-    return functional.embedding_bag(
-        bags.sources, table, bags.starts.to(bags.sources.dtype), mode="sum", per_sample_weights=weights
-    )
+    starts = bags.starts.to(bags.sources.dtype)
+
+    def product(part):
+        weights = bags.weights.to(part.dtype)
+        return functional.embedding_bag(bags.sources, part, starts, mode="sum", per_sample_weights=weights)
+
+    if table.dtype in (torch.float32, torch.float64):
+        return product(table)
+    sums = table.new_empty((len(starts), table.shape[1]))
+    for part, narrow in zip(sums.split(CHANNELS, 1), table.split(CHANNELS, 1), strict=True):
+        part.copy_(product(narrow.float()))
+    return sums
 
 
 def bag_sums_gradient(upstream, bags, rows):

@@ -12,6 +12,7 @@ from keras_seg.ops.fast import (
     pooling_tensorflow,
     roi_tensorflow,
     suppression_tensorflow,
+    winograd_tensorflow,
 )
 from keras_seg.ops.fast.dispatch import Native, exporting
 
@@ -19,6 +20,10 @@ _LARGEST_FROZEN = 1.5e9
 # TensorFlow's passes over a graph copy its constants: DeconvNet's 1 GB took 20 GB, once and for some seconds.
 _COPIES_OF_FROZEN = 20
 _MOST_CELLS = 16  # of a window, one comparison each
+# C D / (C + D) for C channels in and D out, from where Winograd's products outweigh its transforms: 200 and
+# 200, see `benchmarks.winograd`. Half as many gain a quarter in float32, but not what compiling costs.
+_LEAST_PRODUCTS = 100
+_LEAST_POSITIONS = 196  # 14 x 14: of fewer, starting the 18 kernels takes longer than the convolution
 
 
 def under_xla():
@@ -63,6 +68,19 @@ def _unpool_serves(windows):
     return not under_xla() and not tf.config.list_physical_devices("GPU")
 
 
+def _winograd_serves(shape, units, dtype):
+    """Where Winograd's products take less time than a convolution: on CPUs, wide ones in graphs of one size.
+
+    In graphs for any size, and eagerly, the transforms would be compiled anew for each.
+    """
+    _, height, width, channels = shape
+    if None in (height, width) or height * width < _LEAST_POSITIONS or dtype not in ("float32", "bfloat16"):
+        return False
+    if channels * units < _LEAST_PRODUCTS * (channels + units):
+        return False
+    return tf.inside_function() and _compiling_serves() and not tf.config.list_physical_devices("GPU")
+
+
 def _compiling_serves():
     """Outside XLA, and not for another process, which may lack it."""
     return not under_xla() and not exporting()
@@ -98,6 +116,7 @@ NATIVE = {
     "bag_sums": Native(roi_tensorflow.bag_sums, _bags_serve),
     "bag_sums_gradient": Native(roi_tensorflow.bag_sums_gradient, _bags_serve),
     "compiled": Native(roi_tensorflow.compiled, _compiling_serves),
+    "conv_3x3": Native(winograd_tensorflow.conv_3x3, _winograd_serves),
     "frozen_batch_normalization": Native(
         normalization_tensorflow.frozen_batch_normalization, lambda: not under_xla()
     ),

@@ -23,6 +23,38 @@ def test_crop(align, top, left):
     assert layer.compute_output_shape([x.shape, reference.shape]) == (2, 6, 7, 3)
 
 
+def test_crop_at_an_offset(tmp_path):
+    """The released FCNs' crops: rows and columns 4 to 9 and 4 to 10, also after a reload."""
+    x, reference = maps(11, 13, 6, 7)
+    received = keras.ops.convert_to_numpy(CropToMatch(offset=4)([x, reference]))
+    np.testing.assert_array_equal(received, x[:, 4:10, 4:11])
+    images = keras.Input((None, None, 3))
+    smaller = keras.layers.Cropping2D(3)(images)
+    model = keras.Model(images, CropToMatch(offset=5)([images, smaller]))
+    pictures = pixels(2, 12, 15, 3)
+    assert_reloads_equal(model, pictures, tmp_path)
+    np.testing.assert_array_equal(model.predict(pictures, verbose=0), pictures[:, 5:11, 5:14])
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "message"),
+    [
+        ({"offset": 4}, (9, 12), "height of 6 pixels from pixel 4 on"),
+        ({"offset": 4}, (10, 10), "width of 7 pixels from pixel 4 on"),
+        ({}, (5, 12), r"height of 6 pixels. Received: inputs=\[\(2, 5, 12, 3\), \(2, 6, 7, 5\)\]"),
+        ({"align": "center"}, (9, 6), "width of 7 pixels"),
+    ],
+)
+def test_a_window_beyond_the_map_is_refused(options, size, message):
+    """A slice would end early, and the logits would be smaller than the image."""
+    x, reference = maps(*size, 6, 7)
+    layer = CropToMatch(**options)
+    with pytest.raises(ValueError, match=message):
+        layer([x, reference])
+    with pytest.raises(ValueError, match=message):
+        layer.compute_output_shape([x.shape, reference.shape])
+
+
 def test_resize_has_half_pixel_centres():
     x, reference = maps(3, 4, 6, 8)
     received = keras.ops.convert_to_numpy(ResizeToMatch()([x, reference]))

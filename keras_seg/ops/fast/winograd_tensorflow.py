@@ -1,0 +1,169 @@
+"""3x3 convolutions by Winograd's minimal filtering on CPUs: transforms compiled by XLA, products by oneDNN.
+
+A part of the batch, or a band of an image, at a time: its tiles, four times the map, and their products
+then stay in the processor's cache, and a large map costs no more memory than a small one.
+
+The transforms are marked for TensorFlow's clustering, as in `fused_pooling_tensorflow`: a hint, so that a
+graph saved with them runs where there is no XLA. Each is a function that is not inlined, so that layers of
+one shape share what is compiled: three programs for a convolution, five more for its gradient, each a third
+of a second.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_seg.ops import winograd
+
+_PART_BYTES = 4 * 2**20  # of a part's input; with its tiles and products it is nine times as much
+
+
+def _one_program(function):
+    @tf.function(autograph=False, experimental_attributes={"_noinline": True})
+    def marked(*arguments):
+        with tf.xla.experimental.jit_scope():
+            return function(*arguments)
+
+    return marked
+
+
+_kernel = _one_program(winograd.transformed_kernel)
+_kernel_gradient = _one_program(winograd.transformed_kernel_gradient)
+_input_tiles = _one_program(winograd.input_tiles)
+_output_map = _one_program(winograd.output_map)
+_output_map_gradient = _one_program(winograd.output_map_gradient)
+
+
+def conv_3x3(x, kernel, pad, dilation):
+    """A convolution of stride 1, `tf.nn.conv2d` up to rounding.
+
+    Args:
+        x: tensor (N, H, W, C) of known H, W and C.
+        kernel: tensor (3, 3, C, D) of x's dtype.
+        pad: int. Pixels of zeros around the map, 0 to 2 `dilation`.
+        dilation: int.
+
+    Returns:
+        Tensor (N, H + 2 pad - 2 dilation, W + 2 pad - 2 dilation, D).
+    """
+
+    @tf.custom_gradient
+    def convolve(x, kernel):
+        kernels = _kernel(kernel)
+
+        def gradient(upstream):
+            back = winograd.turned(kernels)
+            return (
+                _convolved(upstream, back, 2 * dilation - pad, dilation, transpose=True),
+                _for_kernel(x, upstream, pad, dilation),
+            )
+
+        return _convolved(x, kernels, pad, dilation, transpose=False), gradient
+
+    return convolve(x, tf.convert_to_tensor(kernel))
+
+
+class _Cut(NamedTuple):
+    """How a batch is cut: whole images together, or each image into bands of rows.
+
+    Attributes:
+        images: int. Images of a part; 1 where there are bands.
+        bands: int. Of an image.
+        size: pair of ints. Pixels (H, W) of the output of a part.
+        dilation: int.
+    """
+
+    images: int
+    bands: int
+    size: tuple
+    dilation: int
+
+    def parts(self, x):
+        """How many parts there are, a scalar tensor."""
+        return self.bands * -(-tf.shape(x)[0] // self.images)
+
+    def of_input(self, x, pad):
+        """A function from a part's number to what it reads of `x`, and how much that is to be padded."""
+        if self.bands == 1:
+            return self._of_images(x), pad
+        height = self.bands * self.size[0] + 2 * self.dilation
+        width = winograd.padded_side(winograd.tiles_along(self.size[1], self.dilation), self.dilation)
+        after = [(pad, side - pad - known) for side, known in zip((height, width), x.shape[1:3], strict=True)]
+        return self._of_bands(tf.pad(x, [(0, 0), *after, (0, 0)]), self.size[0] + 2 * self.dilation), 0
+
+    def of_output(self, upstream):
+        """A function from a part's number to that part of the output's gradient."""
+        if self.bands == 1:
+            return self._of_images(upstream)
+        after = self.bands * self.size[0] - upstream.shape[1]
+        return self._of_bands(tf.pad(upstream, [(0, 0), (0, after), (0, 0), (0, 0)]), self.size[0])
+
+    def joined(self, parts, shape):
+        """The output, of this shape, from the parts one after the other."""
+        rows = self.bands * self.size[0]
+        whole = tf.reshape(parts, (-1, rows, *self.size[1:], shape[3]))
+        return tf.ensure_shape(whole[:, : shape[1]] if rows > shape[1] else whole, shape)
+
+    def _of_images(self, x):
+        return lambda part: x[part * self.images : (part + 1) * self.images]
+
+    def _of_bands(self, x, height):
+        def band(part):
+            image, row = part // self.bands, part % self.bands * self.size[0]
+            return tf.ensure_shape(x[image : image + 1, row : row + height], (1, height, *x.shape[2:]))
+
+        return band
+
+
+def _cut(x, pad, dilation):
+    _, height, width, channels = x.shape
+    size = _output_size(x, pad, dilation)
+    image_bytes = height * width * channels * x.dtype.size
+    tiles = winograd.tiles_along(size[0], dilation)
+    rows = -(-tiles // -(-image_bytes // _PART_BYTES))
+    bands = -(-tiles // rows)
+    if bands == 1:
+        return _Cut(max(1, _PART_BYTES // image_bytes), 1, size, dilation)
+    return _Cut(1, bands, (2 * dilation * rows, size[1]), dilation)
+
+
+def _output_size(x, pad, dilation):
+    return tuple(side + 2 * (pad - dilation) for side in x.shape[1:3])
+
+
+def _convolved(x, kernels, pad, dilation, transpose):
+    """The convolution by 16 kernels (C, D), or (D, C) with `transpose`."""
+    cut = _cut(x, pad, dilation)
+    read, pad_of_part = cut.of_input(x, pad)
+    shape = (x.shape[0], *_output_size(x, pad, dilation), kernels[0].shape[0 if transpose else 1])
+
+    def write(part, outputs):
+        products = [
+            tf.matmul(tiles, kernel, transpose_b=transpose)
+            for tiles, kernel in zip(_input_tiles(read(part), pad_of_part, dilation), kernels, strict=True)
+        ]
+        return part + 1, outputs.write(part, _output_map(products, cut.size, dilation))
+
+    parts = cut.parts(x)
+    outputs = tf.TensorArray(x.dtype, parts, infer_shape=False, element_shape=(None, *cut.size, shape[3]))
+    _, outputs = tf.while_loop(lambda part, _: part < parts, write, (0, outputs), parallel_iterations=1)
+    return cut.joined(outputs.concat(), shape)
+
+
+def _for_kernel(x, upstream, pad, dilation):
+    cut = _cut(x, pad, dilation)
+    read, pad_of_part = cut.of_input(x, pad)
+    read_upstream = cut.of_output(upstream)
+
+    def add(part, total):
+        tiles = _input_tiles(read(part), pad_of_part, dilation)
+        gradients = _output_map_gradient(read_upstream(part), dilation)
+        return part + 1, [
+            sum_ + tf.cast(tf.matmul(tile, gradient, transpose_a=True), "float32")
+            for sum_, tile, gradient in zip(total, tiles, gradients, strict=True)
+        ]
+
+    parts = cut.parts(x)
+    nothing = [tf.zeros((x.shape[3], upstream.shape[3]))] * 16
+    _, total = tf.while_loop(lambda part, _: part < parts, add, (0, nothing), parallel_iterations=1)
+    return tf.cast(_kernel_gradient(total), x.dtype)
