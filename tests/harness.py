@@ -26,6 +26,15 @@ def assert_reloads_equal(model, images, folder):
     np.testing.assert_array_equal(received, expected)
 
 
+def assert_one_size_is_any_size(free, fixed, images, num_classes):
+    """A network built for one size is the network for any, with its weights."""
+    fixed.set_weights(free.get_weights())
+    expected = free.predict(images, verbose=0)
+    assert expected.shape == (*images.shape[:3], num_classes) == (len(images), *fixed.output_shape[1:])
+    received = fixed.predict(images, verbose=0)
+    np.testing.assert_allclose(received, expected, atol=1e-5 * np.abs(expected).max())
+
+
 def assert_every_weight_moves(model, images, masks, loss):
     """One step of plain gradient descent changes every trainable variable, and no number is lost."""
     before = [np.array(weight) for weight in model.trainable_weights]

@@ -60,21 +60,25 @@ test_time_augmentation.__test__ = False
 
 def symmetries(network, flips=True, rotations=True):
     """The moves (quarter turns, mirrored) that `network` can take: a group, so no direction is preferred."""
-    turns = range(0, 4 if flips or rotations else 1, 1 if rotations and network.takes_quarter_turns else 2)
-    return [(turn, mirrored) for turn in turns for mirrored in ((False, True) if flips else (False,))]
+    return _symmetries(rotations and network.takes_quarter_turns, flips, flips or rotations)
 
 
-def moves_for(network, augment):
+def _symmetries(quarter_turns, flips=True, turns=True):
+    steps = range(0, 4 if turns else 1, 1 if quarter_turns else 2)
+    return [(turn, mirrored) for turn in steps for mirrored in ((False, True) if flips else (False,))]
+
+
+def moves_for(quarter_turns, augment):
     """The moves that the argument `augment` of the predicting functions means.
 
     Args:
-        network: SemanticNetwork.
+        quarter_turns: bool. Whether the network takes images turned by 90 degrees.
         augment: None, the image as it is; "mirror", also mirrored left to right, for photographs, which have
             an up and a down; or "all", the eight flips and turns, for microscopy and aerial images.
     """
     if check_choice("augment", augment, AUGMENTATIONS) is None:
         return [(0, False)]
-    return [(0, False), (0, True)] if augment == "mirror" else symmetries(network)
+    return [(0, False), (0, True)] if augment == "mirror" else _symmetries(quarter_turns)
 
 
 def mean_over(moves, predict, images):
@@ -86,8 +90,19 @@ def mean_over(moves, predict, images):
         images: array (N, H, W, C).
     """
     total = 0.0
-    for turn, mirrored in moves:
-        moved = np.rot90(images[:, :, ::-1] if mirrored else images, turn, axes=(1, 2))
-        answer = np.rot90(predict(moved), -turn, axes=(1, 2))
-        total = total + (answer[:, :, ::-1] if mirrored else answer)
+    for move in moves:
+        total = total + moved_back(predict(moved(images, move)), move)
     return total / np.float32(len(moves))
+
+
+def moved(images, move):
+    """A batch (N, H, W, ...) mirrored left to right where the move says so, then turned by quarters."""
+    turns, mirrored = move
+    return np.rot90(images[:, :, ::-1] if mirrored else images, turns, axes=(1, 2))
+
+
+def moved_back(images, move):
+    """The opposite of `moved`."""
+    turns, mirrored = move
+    images = np.rot90(images, -turns, axes=(1, 2))
+    return images[:, :, ::-1] if mirrored else images

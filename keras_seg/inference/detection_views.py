@@ -8,23 +8,8 @@ fusion", 2021, section 3, masks alike. Letters: V views of an image, D detection
 import numpy as np
 from keras import ops
 
-from keras_seg.inference.augmentation import AUGMENTATIONS
+from keras_seg.inference.augmentation import moved, moved_back
 from keras_seg.ops.suppression import batched_nms
-from keras_seg.utils.validation import check_choice
-
-
-def views_of(canvas_size, augment):
-    """The copies that the argument `augment` means, a list of (quarter turns, mirrored).
-
-    Args:
-        canvas_size: (height, width) that the detector takes, pixels. Quarter turns need a square.
-        augment: None, the image as it is; "mirror", also mirrored left to right, for photographs, which have
-            an up and a down; or "all", the eight flips and turns, for microscopy and aerial images.
-    """
-    if check_choice("augment", augment, AUGMENTATIONS) is None:
-        return [(0, False)]
-    turns = range(0, 4 if augment == "all" else 1, 1 if canvas_size[0] == canvas_size[1] else 2)
-    return [(turn, mirrored) for turn in turns for mirrored in (False, True)]
 
 
 def found_in_views(detect, images, views, iou_threshold):
@@ -33,7 +18,7 @@ def found_in_views(detect, images, views, iou_threshold):
     Args:
         detect: function from a batch (N, H, W, C) to a list of N dicts of rows, as `Detector.detect`.
         images: array (N, H, W, C).
-        views: list as `views_of` gives.
+        views: list of (quarter turns, mirrored), as `moves_for` gives.
         iou_threshold: float within 0..1. Boxes of one class that overlap more are one object.
 
     Returns:
@@ -42,8 +27,7 @@ def found_in_views(detect, images, views, iou_threshold):
     if views == [(0, False)]:
         return detect(images)
     found = [
-        [_moved_back(rows, view, images.shape[1:3]) for rows in detect(_moved(images, view))]
-        for view in views
+        [_rows_back(rows, view, images.shape[1:3]) for rows in detect(moved(images, view))] for view in views
     ]
     return [fused(some, iou_threshold) for some in zip(*found, strict=True)]
 
@@ -109,15 +93,10 @@ def suppressed(rows, iou_threshold):
     return ops.convert_to_numpy(indices)[: int(kept)]
 
 
-def _moved(images, view):
-    turns, mirrored = view
-    return np.rot90(images[:, :, ::-1] if mirrored else images, turns, axes=(1, 2))
-
-
-def _moved_back(rows, view, size):
+def _rows_back(rows, view, size):
     """Rows of a view in pixels of the image, whose (height, width) is `size`."""
     turns, mirrored = view
-    boxes, masks = rows["boxes"], np.rot90(rows["masks"], -turns, axes=(1, 2))
+    boxes = rows["boxes"]
     height = size[turns % 2]  # of the view
     for _ in range(turns):
         left, top, right, bottom = boxes.T
@@ -125,12 +104,13 @@ def _moved_back(rows, view, size):
         height = sum(size) - height
     if mirrored:
         left, top, right, bottom = boxes.T
-        boxes, masks = np.stack([size[1] - right, top, size[1] - left, bottom], axis=1), masks[:, :, ::-1]
-    return {**rows, "boxes": boxes, "masks": masks}
+        boxes = np.stack([size[1] - right, top, size[1] - left, bottom], axis=1)
+    return {**rows, "boxes": boxes, "masks": moved_back(rows["masks"], view)}
 
 
 def _nearest(rows, leaders, iou_threshold):
     """For each detection, the place in `leaders` of that of its class which it overlaps most; -1 for none."""
+    # In NumPy: JAX would compile `ops.box_iou` anew for each number of boxes.
     boxes, chosen = rows["boxes"], rows["boxes"][leaders]
     low = np.maximum(boxes[:, None, :2], chosen[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], chosen[None, :, 2:])

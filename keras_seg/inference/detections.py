@@ -6,7 +6,8 @@ import numpy as np
 
 from keras_seg.data.letterbox import Letterbox
 from keras_seg.data.run_lengths import mask_to_rle
-from keras_seg.inference.detection_views import found_in_views, views_of
+from keras_seg.inference.augmentation import moves_for
+from keras_seg.inference.detection_views import found_in_views
 from keras_seg.inference.detection_windows import merged, windows_of
 from keras_seg.inference.detector import Detector
 from keras_seg.inference.mask_pasting import PastedMasks
@@ -154,7 +155,7 @@ def predict_instances(
     check_number("overlap", overlap, 0, 0.9)
     check_number("window_threshold", window_threshold, 0, 1)
     detector = Detector(model)
-    views = views_of(detector.input_size, augment)
+    views = moves_for(detector.input_size[0] == detector.input_size[1], augment)
     images = [_checked(image, detector.channels) for image in images]
     windows = [windows_of(image.shape[:2], detector.input_size, min_scale, overlap) for image in images]
     parts = [(number, window) for number, some in enumerate(windows) for window in some]

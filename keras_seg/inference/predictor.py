@@ -80,7 +80,7 @@ def _by_proposals(model, images, batch_size, augment, proposals, aggregate):
 
 def _whole(model, images, batch_size, augment):
     network = SemanticNetwork(model)
-    moves = moves_for(network, augment)
+    moves = moves_for(network.takes_quarter_turns, augment)
     images = [_with_channels(image, network.channels) for image in images]
     results = [None] * len(images)
     for indices in _alike(images, batch_size):

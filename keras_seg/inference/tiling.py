@@ -219,7 +219,7 @@ def _weights(starts, span):
 
 def _predictor(network, output, augment, advance):
     run = network.logits if output == "logits" else network.probabilities
-    moves = moves_for(network, augment)
+    moves = moves_for(network.takes_quarter_turns, augment)
 
     def predict(tiles, count):
         answers = mean_over(moves, run, tiles)

@@ -14,6 +14,11 @@ from keras import ops
 _TURNED = [4 * row + column for row in (3, 1, 2, 0) for column in (3, 1, 2, 0)]
 
 
+def output_side(side, pad, dilation):
+    """Pixels of the output along a side of the map."""
+    return side + 2 * (pad - dilation)
+
+
 def tiles_along(side, dilation):
     """How many tiles, of each of the dilated maps, cover a side of the output."""
     return -(-side // (2 * dilation))
@@ -56,7 +61,7 @@ def input_tiles(x, pad, dilation):
         List of 16 tensors (T, C) in the dtype of `x`, one for each place in a tile.
     """
     images, *size, channels = ops.shape(x)
-    rows, columns = (tiles_along(side + 2 * (pad - dilation), dilation) for side in size)
+    rows, columns = (tiles_along(output_side(side, pad, dilation), dilation) for side in size)
     x = _grown(x, pad, [padded_side(count, dilation) for count in (rows, columns)])
     x = ops.reshape(x, (images, rows + 1, 2, dilation, columns + 1, 2, dilation, channels))
 

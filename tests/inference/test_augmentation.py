@@ -87,11 +87,12 @@ def test_wrong_arguments_are_named():
 
 def test_moves_of_the_argument_augment():
     network = SemanticNetwork(directed_network())
-    assert moves_for(network, None) == [(0, False)]
-    assert moves_for(network, "mirror") == [(0, False), (0, True)]
-    assert sorted(moves_for(network, "all")) == [(turn, flip) for turn in range(4) for flip in (False, True)]
+    turns = network.takes_quarter_turns
+    assert moves_for(turns, None) == [(0, False)]
+    assert moves_for(turns, "mirror") == [(0, False), (0, True)]
+    assert sorted(moves_for(turns, "all")) == [(turn, flip) for turn in range(4) for flip in (False, True)]
     with pytest.raises(ValueError, match=r"`augment` must be one of None, 'mirror', 'all'"):
-        moves_for(network, True)
+        moves_for(turns, True)
 
 
 def test_mirror_is_the_mean_of_two():

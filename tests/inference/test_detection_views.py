@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from keras_seg.inference import evaluate_instances, predict_instances
-from keras_seg.inference.detection_views import fused, views_of
+from keras_seg.inference.augmentation import moves_for
+from keras_seg.inference.detection_views import fused
 from tests.inference.slot_detector import draw_slots, slot_detector
 
 pytestmark = pytest.mark.tf_only
@@ -59,12 +60,12 @@ def test_in_windows_and_in_scores():
 
 
 def test_views():
-    assert views_of((64, 64), None) == [(0, False)]
-    assert views_of((64, 48), "mirror") == [(0, False), (0, True)]
-    assert len(set(views_of((64, 64), "all"))) == 8
-    assert {turn for turn, _ in views_of((64, 48), "all")} == {0, 2}
+    assert moves_for(True, None) == [(0, False)]
+    assert moves_for(False, "mirror") == [(0, False), (0, True)]
+    assert len(set(moves_for(True, "all"))) == 8
+    assert {turn for turn, _ in moves_for(False, "all")} == {0, 2}
     with pytest.raises(ValueError, match="`augment`"):
-        views_of((64, 64), "turn")
+        moves_for(True, "turn")
 
 
 def test_boxes_are_means_by_score_and_scores_count_the_views_that_miss():

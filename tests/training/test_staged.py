@@ -35,6 +35,20 @@ def train(folder, epochs, resume=False, build=build, **options):
     return run, train_staged_fcn(build, TRAIN, HELD_OUT, run, epochs=epochs, resume=resume, **options)
 
 
+def killed_before_8s(monkeypatch, folder, epochs, **options):
+    """`train`, but killed when the last stage is to begin."""
+
+    def stop_at_8s(model, train_data, val_data, run, **settings):
+        if run.path.name == "8s":
+            raise KeyboardInterrupt
+        return train_semantic(model, train_data, val_data, run, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("keras_seg.training.staged.train_semantic", stop_at_8s)
+        with pytest.raises(KeyboardInterrupt):
+            train(folder, epochs, **options)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     keras.config.set_dtype_policy("float32")
@@ -141,15 +155,7 @@ def test_what_the_run_folder_holds(finished):
 def test_a_killed_run_goes_on_with_its_stage(finished, tmp_path, monkeypatch):
     """Stopped before the last stage: the first two are not trained again, and the end is the same."""
 
-    def stop_at_8s(model, train_data, val_data, run, **options):
-        if run.path.name == "8s":
-            raise KeyboardInterrupt
-        return train_semantic(model, train_data, val_data, run, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("keras_seg.training.staged.train_semantic", stop_at_8s)
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path, (3, 1, 2))
+    killed_before_8s(monkeypatch, tmp_path, (3, 1, 2))
     written = (tmp_path / "32s" / "model.keras").stat().st_mtime_ns
     run, _ = train(tmp_path, (3, 1, 2), resume=True)
     assert (tmp_path / "32s" / "model.keras").stat().st_mtime_ns == written
@@ -163,15 +169,7 @@ def test_a_resumed_run_knows_the_stages_that_ran_out_of_patience(tmp_path, monke
     """At a rate of 0 nothing improves: each stage stops long before its epochs, and stays stopped."""
     options = {"patience": 2, "learning_rate": 0.0, "schedule": "constant"}
 
-    def stop_at_8s(model, train_data, val_data, run, **options):
-        if run.path.name == "8s":
-            raise KeyboardInterrupt
-        return train_semantic(model, train_data, val_data, run, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("keras_seg.training.staged.train_semantic", stop_at_8s)
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path, 9, **options)
+    killed_before_8s(monkeypatch, tmp_path, 9, **options)
     stages = [RunFolder(tmp_path / variant) for variant in STAGES]
     before = [stage.read_history() for stage in stages[:2]]
     assert [len(rows) for rows in before] == [3, 3]

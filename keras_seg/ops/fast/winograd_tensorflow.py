@@ -128,7 +128,7 @@ def _cut(x, pad, dilation):
 
 
 def _output_size(x, pad, dilation):
-    return tuple(side + 2 * (pad - dilation) for side in x.shape[1:3])
+    return tuple(winograd.output_side(side, pad, dilation) for side in x.shape[1:3])
 
 
 def _convolved(x, kernels, pad, dilation, transpose):
