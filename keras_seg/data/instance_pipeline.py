@@ -12,6 +12,7 @@ from keras_seg.data.memory import Memory, default_limit
 from keras_seg.data.object_augmentation import find_object_augmentation, visible_objects
 from keras_seg.data.object_report import usable_rows
 from keras_seg.data.placement import Placement
+from keras_seg.data.python_calls import call_python
 from keras_seg.data.sample_order import batches, check_order, sample_order
 from keras_seg.data.specs import open_source
 from keras_seg.utils.validation import bad_argument, check_choice, check_integer, check_pair
@@ -106,7 +107,7 @@ def load_instances(
         index = tf.gather(tf.constant(rows, "int64"), position)
         if fixed:
             key = tf.stack([tf.constant(seed, "int64"), index])
-        tensors = tf.numpy_function(reader.arrays, [index, key], kinds)
+        tensors = call_python(reader.arrays, [index, key], kinds)
         for tensor, shape in zip(tensors, shapes, strict=True):
             tensor.set_shape(shape)
         image, boxes, labels, masks, crowd, content = tensors

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_seg.data.augmentation import Augmentation, find_augmentation
 from keras_seg.data.errors import DataError
 from keras_seg.data.memory import Memory, default_limit
+from keras_seg.data.python_calls import call_python
 from keras_seg.data.report import survey
 from keras_seg.data.sample_order import batches, check_order, sample_order
 from keras_seg.data.specs import open_source
@@ -150,7 +151,7 @@ class _Reader:
 
     def tensors(self, index):
         kinds = [self._source.dtype, "uint8"] + ["float32"] * (self._weights is not None)
-        tensors = tf.numpy_function(self._arrays, [index], kinds)
+        tensors = call_python(self._arrays, [index], kinds)
         tensors[0].set_shape((None, None, self._source.channels))
         for plane in tensors[1:]:
             plane.set_shape((None, None))
