@@ -26,11 +26,10 @@ from benchmarks.op_cases import (
     arrays_of,
     least_bytes,
 )
+from benchmarks.op_turns import repeated, seconds, turns
 
 MODES = {"tensorflow": ("graph", "xla"), "jax": ("jit",), "torch": ("eager",)}
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
-# A turn repeats short calls up to this many seconds, for a clock and a scheduler that are not exact.
-TURN = 0.05
 
 
 class KerasOps:
@@ -49,9 +48,10 @@ class KerasOps:
         return {"packages": f"keras {self.keras.__version__}, {self._facts['package']}", **self._facts}
 
     def function(self, name, case, arrays, work, dtype="float32", mode=None, form="default"):
-        """A function that runs the op once and waits for it, and None for the layout, which is channels last.
+        """A function that runs the op and waits for it, and None for the layout, which is channels last.
 
-        The function returns the outputs and the gradients to the features, both as sequences.
+        The function is of how often to run it, and returns the outputs and the gradients to the features,
+        both as sequences.
         """
         tensors = {
             key: self._tensor(array, dtype if key in (*case.features, "upstream") else None)
@@ -64,9 +64,9 @@ class KerasOps:
 
         compiled = self._compile(call, tensors, case.features, work, mode)
 
-        def in_form():
+        def in_form(times=1):
             with self.ops.portable(form == "portable"):  # around the gradient's trace too, which chooses anew
-                return compiled()
+                return compiled(times)
 
         return in_form, None
 
@@ -102,13 +102,11 @@ def _tensorflow():
         # Inputs are arguments: an op of captured constants would be computed once, by the graph optimizer.
         graph = tf.function(run, jit_compile=mode == "xla", autograph=False)
 
-        def run_and_wait():
-            result = graph(inputs, tensors.get("upstream"))
+        def wait(result):
             if accelerators:  # on the CPU a call returns when its results are there
                 tf.test.experimental.sync_devices()
-            return result
 
-        return run_and_wait
+        return repeated(lambda: graph(inputs, tensors.get("upstream")), wait, bool(accelerators))
 
     accelerators = [
         tf.config.experimental.get_device_details(device).get("device_name", device.name)
@@ -140,7 +138,8 @@ def _jax():
             _, pull_back, outputs = jax.vjp(of_features, *watched, has_aux=True)
             return outputs, pull_back(upstream.astype(outputs[0].dtype))
 
-        return lambda: jax.block_until_ready(run(inputs, tensors.get("upstream")))
+        queued = device.platform != "cpu"
+        return repeated(lambda: run(inputs, tensors.get("upstream")), jax.block_until_ready, queued)
 
     device = jax.devices()[0]
     return compiled, {
@@ -167,13 +166,11 @@ def _torch():
             with torch.no_grad():
                 return call(**inputs), ()
 
-        def run_and_wait():
-            result = run()
+        def wait(result):
             if cuda:
                 torch.cuda.synchronize()
-            return result
 
-        return run_and_wait
+        return repeated(run, wait, cuda)
 
     return compiled, {
         "package": f"torch {torch.__version__}",
@@ -216,7 +213,7 @@ class Worker:
         if expected:
             reply["agrees"], reply["error"] = agrees(case, sum(results, []), _read(expected), dtype)
         del outputs, gradients
-        self.cells[cell] = function, _seconds(function)
+        self.cells[cell] = function, seconds(function)
         return reply
 
     def turn(self, cell, clock="wall"):
@@ -225,10 +222,10 @@ class Worker:
         The clock "processor" counts those of all threads of this process.
         """
         function, expected = self.cells[cell]
-        calls = max(1, min(50, int(TURN / expected)))
+        calls = turns(expected)
         if calls > 1:
             function()  # after the others' work nothing of this one's is in the caches
-        return {"seconds": _seconds(function, calls, CLOCKS[clock])}
+        return {"seconds": seconds(function, calls, CLOCKS[clock])}
 
     def forget(self):
         self.cells.clear()
@@ -260,13 +257,6 @@ def _read(path):
     """The arrays of `answer`, outputs before gradients."""
     with np.load(path) as file:
         return [file[key] for prefix in ("outputs", "gradients") for key in file if key.startswith(prefix)]
-
-
-def _seconds(function, calls=1, now=time.perf_counter):
-    started = now()
-    for _ in range(calls):
-        function()
-    return (now() - started) / calls
 
 
 def _cores():

@@ -1,7 +1,5 @@
 """The peer of `benchmarks.ops`: PyTorch's and torchvision's own ops, each in the layout that is faster."""
 
-import time
-
 import torch
 import torch.nn.functional as F
 
@@ -16,6 +14,7 @@ from benchmarks.op_cases import (
     SAMPLING_RATIO,
     SCALE,
 )
+from benchmarks.op_turns import repeated, seconds, turns
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -43,7 +42,7 @@ class TorchOps:
         }
 
     def function(self, name, case, arrays, work, dtype="float32", **unused):
-        """A function that runs the op once and waits for it, and the memory layout that it was fastest in."""
+        """A function that runs the op so many times and waits, and the layout that it was fastest in."""
         if case.peer is None:
             raise NotImplementedError("neither torch nor torchvision has the op")
         if case.peer == "torchvision" and self.torchvision is None:
@@ -55,7 +54,7 @@ class TorchOps:
         }
         if not (case.features and case.maps):
             return functions["NCHW"], None
-        layout = min(functions, key=lambda layout: _seconds(functions[layout]))
+        layout = min(functions, key=lambda layout: _fastest(functions[layout]))
         return functions[layout], layout
 
     def _in_layout(self, name, case, arrays, work, dtype, memory_format):
@@ -76,13 +75,11 @@ class TorchOps:
             with torch.no_grad():
                 return op(**tensors), ()
 
-        def run_and_wait():
-            result = run()
-            if self.device == "cuda":
-                torch.cuda.synchronize()
-            return result
+        return repeated(run, self._wait, self.device == "cuda")
 
-        return run_and_wait
+    def _wait(self, result):
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
     def _tensor(self, key, array, case, dtype, memory_format, work):
         tensor = torch.from_numpy(array).to(self.device)
@@ -108,12 +105,8 @@ class TorchOps:
         source = torch.ones(2**26, device=self.device)
         target = torch.empty_like(source)
 
-        def copy():
-            target.copy_(source)
-            if self.device == "cuda":
-                torch.cuda.synchronize()
-
-        return 2 * source.numel() * source.element_size() / _seconds(copy, repeats=10)
+        copy = repeated(lambda: target.copy_(source), self._wait, self.device == "cuda")
+        return 2 * source.numel() * source.element_size() / _fastest(copy)
 
     def _roi_align(self, x, boxes):
         args = OUTPUT_SIZE, SCALE, SAMPLING_RATIO, True
@@ -195,11 +188,8 @@ def _channels_last(tensor):
     return tensor.permute(0, 2, 3, 1).contiguous() if tensor.ndim == 4 else tensor
 
 
-def _seconds(function, repeats=3):
+def _fastest(function):
+    """Seconds of a call in the fastest of a few turns, after one to warm up."""
     function()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - started)
-    return min(times)
+    calls = turns(seconds(function))
+    return min(seconds(function, calls) for _ in range(3))
