@@ -7,6 +7,7 @@ import keras
 import torch
 
 from benchmarks.timing import POLICIES, interleaved_medians, processor_name
+from benchmarks.torch_device import DEVICE, autocast, wait
 from keras_seg import losses
 from keras_seg.inference import FrozenModel
 
@@ -73,8 +74,13 @@ def matrix_rate(precision, side=4096):
     Returns:
         float, multiplications and additions a second, the median of 5.
     """
-    a, b = (torch.randn(side, side, dtype=getattr(torch, precision)) for _ in range(2))
-    return 2 * side**3 / interleaved_medians({"product": lambda: a @ b}, 5)["product"]
+    a, b = (torch.randn(side, side, dtype=getattr(torch, precision), device=DEVICE) for _ in range(2))
+
+    def product():
+        a @ b
+        wait()
+
+    return 2 * side**3 / interleaved_medians({"product": product}, 5)["product"]
 
 
 def _operations(model, images):
@@ -82,16 +88,14 @@ def _operations(model, images):
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model.eval()(torch.tensor(images).permute(0, 3, 1, 2))
+        model.to(DEVICE).eval()(torch.tensor(images, device=DEVICE).permute(0, 3, 1, 2))
     return counter.get_total_flops()
 
 
 def _keras_functions(build, precision, images, masks):
     keras.config.set_dtype_policy(POLICIES[precision])
     model = build()
-    # XLA pays on accelerators, and is all that JAX has; TensorFlow's own kernels are faster on a CPU.
-    jit = "auto" if keras.backend.backend() == "jax" else False
-    model.compile(keras.optimizers.Adam(1e-4), losses.CrossEntropy(), jit_compile=jit)
+    model.compile(keras.optimizers.Adam(1e-4), losses.CrossEntropy())
 
     @functools.cache
     def frozen():
@@ -105,24 +109,27 @@ def _keras_functions(build, precision, images, masks):
 
 
 def _torch_functions(model, precision, images, masks):
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(DEVICE, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)
-    inputs = torch.tensor(images).permute(0, 3, 1, 2)  # of channels_last strides as it is
-    targets = torch.tensor(masks).long()
-    autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+    def tensors():  # Keras takes arrays too, and has them to bring to the device
+        inputs = torch.tensor(images, device=DEVICE).permute(0, 3, 1, 2)  # of channels_last strides as it is
+        return inputs, torch.tensor(masks, device=DEVICE).long()
 
     def training_step():
         model.train()
         optimizer.zero_grad()
-        with autocast:
+        inputs, targets = tensors()
+        with autocast(precision):
             logits = model(inputs)
         torch.nn.functional.cross_entropy(logits.float(), targets).backward()
         optimizer.step()
+        wait()
 
     def predict():
         model.eval()
-        with torch.inference_mode(), autocast:
-            model(inputs).float().numpy()
+        with torch.inference_mode(), autocast(precision):
+            model(tensors()[0]).float().cpu().numpy()
 
     # PyTorch has no such form of its own: the peer of both is the same.
     return {"training step": training_step, "predict": predict, "predict, frozen": predict}

@@ -63,7 +63,7 @@ def _parse():
 def _train(arguments):
     train = load(f"shapes:count=400,size={_SIZE}", batch_size=8, shuffle=True)
     model = unet(4, (None, None, 3), filters=arguments.filters, depth=3, normalization="batch", dropout=0.0)
-    model.compile(keras.optimizers.AdamW(2e-3), losses.CrossEntropy(), jit_compile=False)
+    model.compile(keras.optimizers.AdamW(2e-3), losses.CrossEntropy())
     model.fit(train, epochs=arguments.epochs, verbose=2)
     return model
 

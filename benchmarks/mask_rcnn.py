@@ -88,9 +88,7 @@ class KerasMaskRCNN:
             self.model = mask_rcnn(CLASSES, shape, normalization="frozen_batch")
         else:
             self.model = from_torchvision("maskrcnn_resnet50_fpn", state, shape)
-        # XLA pays on accelerators, and is all that JAX has; TensorFlow's own kernels are faster on a CPU.
-        jit = "auto" if keras.backend.backend() == "jax" else False
-        self.model.compile(keras.optimizers.SGD(1e-5), jit_compile=jit)
+        self.model.compile(keras.optimizers.SGD(1e-5))
 
     def predict(self, images):
         return self.model.predict_on_batch(images)["num_detections"].tolist()
@@ -117,6 +115,13 @@ def _truth(objects):
     }
 
 
+def _device_name():
+    """The accelerator that the peer runs on, or else the processor."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else processor_name()
+
+
 def _compare(precision, batch, repeats):
     from benchmarks.torch_mask_rcnn import TorchMaskRCNN
 
@@ -138,7 +143,7 @@ def _compare(precision, batch, repeats):
                 "precision": precision,
                 "batch": batch,
                 "backend": keras.backend.backend(),
-                "processor": processor_name(),
+                "device": _device_name(),
                 "seconds": times,
                 "ratio": times["keras_seg"] / times["torchvision"],
             }
@@ -194,9 +199,13 @@ def _compiled(function):
         return lambda inputs: jax.block_until_ready(fast(inputs))
     import torch
 
+    from benchmarks.torch_device import wait
+
     def eager(inputs):
         with torch.inference_mode():
-            return function(inputs)
+            result = function(inputs)
+        wait()
+        return result
 
     return eager
 

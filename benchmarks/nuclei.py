@@ -39,7 +39,11 @@ def main():
     model = keras.saving.load_model(arguments.model)
     train, held_out = open_source(f"nuclei:{arguments.data}").split(HELD_OUT, seed=0)
     chosen_on = train.subset(np.linspace(0, len(train) - 1, arguments.choose_on).astype(int))
-    seeing = {"min_scale": arguments.min_scale, "augment": arguments.augment}
+    seeing = {
+        "min_scale": arguments.min_scale,
+        "augment": arguments.augment,
+        "batch_size": arguments.batch_size,
+    }
     score = _best_score(_found(model, chosen_on, seeing))
     print(f"detections count from a score of {score:.2f}, the best of {len(chosen_on)} training images")
     found = _found(model, held_out, seeing)
@@ -89,6 +93,7 @@ def _parse():
     parser.add_argument("data", help="folder with images/ and instances/")
     parser.add_argument("--min-scale", type=float, default=2.0, help="least scale of images")
     parser.add_argument("--augment", choices=("mirror", "all"), help="means over flips and turns")
+    parser.add_argument("--batch-size", type=int, default=1, help="windows of an image at once")
     parser.add_argument("--choose-on", type=int, default=40, help="training images, to choose the score by")
     parser.add_argument("--picture", metavar="FILE", help="PNG of truth and detections")
     parser.add_argument("--rows", type=int, default=5, help="images in it")

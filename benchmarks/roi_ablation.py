@@ -78,7 +78,7 @@ def _trained_scores(layer, seed, arguments):
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, arguments.steps - warmup, warmup_target=1e-3, warmup_steps=warmup
     )
-    model.compile(keras.optimizers.AdamW(rate, global_clipnorm=10.0), jit_compile=False)
+    model.compile(keras.optimizers.AdamW(rate, global_clipnorm=10.0))
     model.fit(batches, steps_per_epoch=arguments.steps, verbose=0, shuffle=False)
     scores = evaluate_instances(model, held_out, batch_size=10, max_detections=30, progress=False)
     return {name: scores[name] for name in SCORES}

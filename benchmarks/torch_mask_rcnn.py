@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
+from benchmarks.torch_device import DEVICE, autocast, wait
+
 # Random scores of 91 classes are all near 1/91, below the threshold of 0.05: nothing would be found, and the
 # mask head would have nothing to do. Larger weights of the last layer make a full set of detections.
 _SCORE_GAIN = 30.0
@@ -27,19 +29,20 @@ class TorchMaskRCNN:
         freeze_statistics(self._model)
         with torch.no_grad():
             self._model.roi_heads.box_predictor.cls_score.weight *= _SCORE_GAIN
-        self._model = self._model.to(memory_format=torch.channels_last)
-        self._autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16")
+        self._model = self._model.to(DEVICE, memory_format=torch.channels_last)
+        self._autocast = autocast(precision)
         self._optimizer = torch.optim.SGD(self._model.parameters(), 1e-5)
 
     def state_dict(self):
         """The weights as NumPy arrays."""
-        return {name: value.numpy().copy() for name, value in self._model.state_dict().items()}
+        return {name: value.cpu().numpy().copy() for name, value in self._model.state_dict().items()}
 
     def predict(self, images):
-        """Run on images (N, H, W, 3), 0..255; returns the number of detections in each."""
+        """Run on images (N, H, W, 3), 0..255; returns the number of detections in each, and waits for all."""
         self._model.eval()
         with torch.inference_mode(), self._autocast:
             found = self._model(_tensors(images))
+        wait()
         return [len(one["scores"]) for one in found]
 
     def train(self, images, objects):
@@ -47,9 +50,9 @@ class TorchMaskRCNN:
         self._model.train()
         targets = [
             {
-                "boxes": torch.tensor(boxes),
-                "labels": torch.tensor(labels).long() + 1,
-                "masks": torch.tensor(masks),
+                "boxes": torch.tensor(boxes, device=DEVICE),
+                "labels": torch.tensor(labels, device=DEVICE).long() + 1,
+                "masks": torch.tensor(masks, device=DEVICE),
             }
             for boxes, labels, masks in objects
         ]
@@ -58,6 +61,7 @@ class TorchMaskRCNN:
             losses = self._model(_tensors(images), targets)
         sum(losses.values()).backward()
         self._optimizer.step()
+        wait()
 
 
 def freeze_statistics(model):
@@ -74,6 +78,5 @@ def freeze_statistics(model):
 
 
 def _tensors(images):
-    return [
-        torch.tensor(np.ascontiguousarray(image.transpose(2, 0, 1) / np.float32(255))) for image in images
-    ]
+    pixels = torch.tensor(images, device=DEVICE).permute(0, 3, 1, 2)
+    return list((pixels / np.float32(255)).contiguous())
