@@ -1,5 +1,6 @@
 """`keras-seg train MODEL`: data in, a run folder out."""
 
+import argparse
 import shlex
 import sys
 
@@ -96,7 +97,12 @@ def _add_common_options(data, group):
         default="float32",
         help="mixed_bfloat16 halves the time of a step on a CPU with AVX-512 BF16 or AMX",
     )
-    group.add_argument("--jit", action="store_true", help="compile with XLA; for accelerators")
+    group.add_argument(
+        "--jit",
+        action=argparse.BooleanOptionalAction,
+        default="auto",
+        help="compile with XLA, or not; if not said, on JAX and where TensorFlow has an accelerator",
+    )
     group.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
 
 

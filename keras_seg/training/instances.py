@@ -36,7 +36,7 @@ def train_instances(
     score_limit=None,
     patience=None,
     pictures_every=None,
-    jit_compile=False,
+    jit_compile="auto",
     seed=0,
     resume=False,
 ):
@@ -68,7 +68,8 @@ def train_instances(
         score_limit: int or None. Score so many held-out images, evenly spread; None for all.
         patience: int or None. Epochs without a new best after which training stops.
         pictures_every: int or None. Epochs between pictures of detections; None for ten in a training.
-        jit_compile: bool. True for accelerators.
+        jit_compile: bool or "auto" (default), Keras's choice: compiled by XLA on JAX, and on TensorFlow where
+            there is an accelerator; on a CPU TensorFlow's own kernels are faster, see `benchmarks.unet`.
         seed: int. Of the order and the augmentation.
         resume: bool.
 

@@ -36,7 +36,7 @@ def train_semantic(
     monitor="val_mean_iou",
     patience=None,
     pictures_every=None,
-    jit_compile=False,
+    jit_compile="auto",
     seed=0,
     keep_start=False,
     resume=False,
@@ -64,7 +64,8 @@ def train_semantic(
             smallest.
         patience: int or None. Epochs without a new best after which training stops.
         pictures_every: int or None. Epochs between pictures of predictions; None for ten in a training.
-        jit_compile: bool. False on CPU, where TensorFlow's XLA is slower; see `benchmarks.unet`.
+        jit_compile: bool or "auto" (default), Keras's choice: compiled by XLA on JAX, and on TensorFlow where
+            there is an accelerator; on a CPU TensorFlow's own kernels are faster, see `benchmarks.unet`.
         seed: int. Of the shuffle and the augmentation.
         keep_start: bool. The model as given is epoch 0 of the history, and the best until a better one: for a
             model that is trained already.
