@@ -1,14 +1,16 @@
-"""Mask R-CNN on the nuclei of the Data Science Bowl 2018, from random weights, on a CPU.
+"""Mask R-CNN on the nuclei of the Data Science Bowl 2018, from random weights, on a CPU or a GPU.
 
     python examples/train_nuclei.py data/nuclei --out runs/nuclei
     python examples/train_nuclei.py data/nuclei --out runs/nuclei2 --weights runs/nuclei/model.keras \
         --native --scale 1 2.4 --learning-rate 5e-4 --epochs 10
+    KERAS_BACKEND=jax python examples/train_nuclei.py data/nuclei --out runs/nuclei_gpu \
+        --network standard --batch-size 16 --native --scale 1.2 2.4 --light-copies 2 --minutes 5
 
 The network sees crops of 256 x 256 and answers for images at 512 x 512. At first images are enlarged to 512
 pixels, more or less; with --native each has its own pixels, enlarged by --scale, so that nuclei are as large
 as they will be where `min_scale` shows large images in windows. One image of five is of stained tissue on a
 light ground, which is harder than fluorescence: --light-copies 3 shows those three times as often. A run that
-was stopped goes on when the same command is given again.
+was stopped goes on when the same command is given again; one of --minutes begins anew.
 """
 
 import argparse
@@ -22,20 +24,25 @@ from keras_seg import mask_rcnn
 from keras_seg.data import load_instances, open_source
 from keras_seg.data.object_augmentation import PRESETS
 from keras_seg.inference import evaluate_instances
+from keras_seg.training import TimeBudget
 
 HELD_OUT = 0.15
 LIGHT = 100  # grey level of 255: the median of an image with a light ground is above it
 
 
-def build(side):
-    """A small Mask R-CNN for objects of 6 to 200 pixels; its weights fit any side."""
+# What two cores train in hours, and the paper's ResNet50 with its pyramid and heads.
+NETWORKS = {
+    "small": {"backbone": "resnet18_fpn", "pyramid_filters": 128, "head_units": 256, "mask_filters": 64},
+    "standard": {"backbone": "resnet50_fpn"},
+}
+
+
+def build(side, network):
+    """A Mask R-CNN for objects of 6 to 200 pixels; its weights fit any side."""
     return mask_rcnn(
         1,
         (side, side, 3),
-        backbone="resnet18_fpn",
-        pyramid_filters=128,
-        head_units=256,
-        mask_filters=64,
+        **NETWORKS[network],
         anchor_sizes=(12, 24, 48, 96, 192),
         canonical_size=112,
         roi_samples=128,
@@ -69,27 +76,29 @@ def main():
         augment=augment, shuffle=True, repeat=True, mask_size=28, seed=arguments.seed,
     )  # fmt: skip
 
-    model, whole = build(256), build(512)
+    model, whole = build(256, arguments.network), build(512, arguments.network)
     if arguments.weights:
         whole.load_weights(arguments.weights)
         model.set_weights(whole.get_weights())
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        arguments.epochs * arguments.steps_per_epoch - arguments.warmup_steps,
-        warmup_target=arguments.learning_rate,
-        warmup_steps=arguments.warmup_steps,
-    )
-    model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4, global_clipnorm=10.0), jit_compile=False)
+    rate = arguments.learning_rate
+    if arguments.minutes:
+        schedule = [TimeBudget(arguments.minutes)]
+    else:
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0,
+            arguments.epochs * arguments.steps_per_epoch - arguments.warmup_steps,
+            warmup_target=rate,
+            warmup_steps=arguments.warmup_steps,
+        )
+        schedule = [keras.callbacks.BackupAndRestore(out / "backup", delete_checkpoint=False)]
+    model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-4, global_clipnorm=10.0))
     model.fit(
         crops,
-        epochs=arguments.epochs,
+        epochs=10**6 if arguments.minutes else arguments.epochs,
         steps_per_epoch=arguments.steps_per_epoch,
         shuffle=False,  # the pipeline does it
         verbose=2,
-        callbacks=[
-            keras.callbacks.CSVLogger(out / "history.csv", append=True),
-            keras.callbacks.BackupAndRestore(out / "backup", delete_checkpoint=False),
-        ],
+        callbacks=[keras.callbacks.CSVLogger(out / "history.csv", append=not arguments.minutes), *schedule],
     )
 
     whole.set_weights(model.get_weights())
@@ -106,6 +115,10 @@ def parse():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", help="folder with images/ and instances/")
+    parser.add_argument("--network", choices=tuple(NETWORKS), default="small")
+    parser.add_argument(
+        "--minutes", type=float, help="train for so long, the first epoch excepted, not for --epochs"
+    )
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--steps-per-epoch", type=int, default=150)
     parser.add_argument("--batch-size", type=int, default=4)

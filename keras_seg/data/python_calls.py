@@ -6,7 +6,7 @@ import time
 
 import tensorflow as tf
 
-# At exit: calls have stopped when none has begun for this long; slower ones are not waited for beyond the last.
+# At exit: calls have stopped when none has begun for the first; none is waited for longer than the second.
 _QUIET_SECONDS = 0.1
 _MOST_SECONDS = 30
 

@@ -11,6 +11,7 @@ from keras_seg.training.recipes import RECIPES
 from keras_seg.training.run_folder import RunFolder
 from keras_seg.training.semantic import train_semantic
 from keras_seg.training.staged import train_staged_fcn
+from keras_seg.training.time_budget import TimeBudget
 from keras_seg.training.two_stage import train_two_stage
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "InstancePictures",
     "PredictionPictures",
     "RunFolder",
+    "TimeBudget",
     "TrainingProgress",
     "make_optimizer",
     "reestimate_batch_norm",
