@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_seg.export.report import Comparison, ExportError
+from keras_seg.ops.fast import on_accelerator
 from keras_seg.utils.validation import bad_argument, check_rank
 
 # Half a unit in the last place: the largest relative error of one rounding.
@@ -181,7 +182,7 @@ def tolerance(model, scale, weights="float32"):
     layers = list(_all_layers(model))
     roundoff = max(_ROUNDOFF.get(layer.compute_dtype, 0.0) for layer in layers)
     roundoff = max(roundoff, _ROUNDOFF[weights])
-    if _on_accelerator():
+    if on_accelerator():
         roundoff = max(roundoff, _TF32_ROUNDOFF)
     return max(scale, 1.0) * max(1e-3, 4 * roundoff * math.sqrt(len(layers)))
 
@@ -192,21 +193,6 @@ def _all_layers(model):
             yield from _all_layers(layer)
         else:
             yield layer
-
-
-def _on_accelerator():
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
-    if backend == "jax":
-        import jax
-
-        return jax.default_backend() != "cpu"
-    import torch
-
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def _predict(model, images):

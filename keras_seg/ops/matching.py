@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_seg.ops.boxes import box_coverage, box_iou, check_leading_axes, float_boxes
+from keras_seg.ops.fast import native_form
 from keras_seg.utils.validation import bad_argument, check_integer, check_number
 
 # IoUs of one ground truth that differ by less than rounding count as a tie. Not exact equality: a compiler
@@ -78,7 +79,8 @@ def match_boxes(
 
     # Labels have no gradient: without this, eager PyTorch would keep every step of the loop for one.
     boxes, gt_boxes = ops.stop_gradient(boxes), ops.stop_gradient(gt_boxes)
-    best, matches, is_best, in_crowd = _overlaps(boxes, gt_boxes, valid, crowds, crowd_threshold)
+    overlaps = native_form("overlaps") or overlaps_by_rows
+    best, matches, is_best, in_crowd = overlaps(boxes, gt_boxes, valid, crowds, crowd_threshold, TIE)
     labels = ops.where(best >= high, 1, ops.where(best >= low, -1, 0))
     if allow_low_quality:
         labels = ops.where(is_best, 1, labels)
@@ -151,7 +153,7 @@ def _row_mask(name, mask, gt_boxes):
     return mask
 
 
-def _overlaps(boxes, gt_boxes, valid, crowds, crowd_threshold):
+def overlaps_by_rows(boxes, gt_boxes, valid, crowds, crowd_threshold, tie):
     """What each box has with the ground truth, each (..., A), in a loop over the ground truth.
 
     The whole matrix (..., G, A) is quicker only in eager TensorFlow. Two images of 261,888 anchors and 100
@@ -182,7 +184,7 @@ def _overlaps(boxes, gt_boxes, valid, crowds, crowd_threshold):
             in_crowd = ops.logical_or(in_crowd, ops.logical_and(covered, counts))
             iou = ops.where(column(crowds, row), -1.0, iou)
         best_of_row = ops.max(iou, axis=-1, keepdims=True)
-        ties = ops.logical_and(iou >= (1.0 - TIE) * best_of_row, best_of_row > 0.0)
+        ties = ops.logical_and(iou >= (1.0 - tie) * best_of_row, best_of_row > 0.0)
         matches = ops.where(iou > best, row, matches)
         return ops.maximum(iou, best), matches, ops.logical_or(is_best, ties), in_crowd
 

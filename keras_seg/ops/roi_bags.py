@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from keras_seg.ops.roi_chunks import largest_of
 from keras_seg.ops.roi_samples import sample_tap, window_sizes, window_tap
 
 
@@ -55,7 +56,7 @@ def window_bags(regions, y_axis, x_axis):
     Args and Returns: as `fixed_bags`.
     """
     heights, widths = window_sizes(y_axis), window_sizes(x_axis)
-    most = ops.max(heights, initial=0), ops.max(widths, initial=0)
+    most = largest_of(heights), largest_of(widths)
     rows, row_weights, columns, column_weights = (
         ops.reshape(part, (-1,))
         for part in _on_both_axes(regions, y_axis, x_axis, window_tap, *(ops.arange(side) for side in most))

@@ -47,7 +47,7 @@ def map_over_alike(function, regions, size, heights, widths, kinds=None):
     Returns:
         As `map_over_chunks`, in the order of `regions`.
     """
-    order = ops.argsort(heights * (ops.max(widths, initial=0) + 1) + widths)
+    order = ops.argsort(heights * (largest_of(widths) + 1) + widths)
     place = ops.argsort(order)
     ordered = Regions(*(ops.take(part, order, axis=0) for part in regions))
     results = map_over_chunks(function, ordered, size, kinds)
@@ -93,8 +93,14 @@ def boxes_at_once(entries, most_entries, most_boxes):
         int on PyTorch, scalar tensor elsewhere; from 1 to `most_boxes`.
     """
     bound = native_form("slice_bound") or (lambda size: size)
-    largest = ops.maximum(ops.max(entries, initial=0), 1)
+    largest = ops.maximum(largest_of(entries), 1)
     return bound(ops.clip(most_entries // largest, 1, most_boxes))
+
+
+def largest_of(counts):
+    """The largest of counts (B,), integers of at least 0; 0 of none."""
+    # Not `ops.max(initial=0)`: Keras on PyTorch makes that 0 on the CPU, wherever the counts are.
+    return ops.max(ops.pad(counts, [[1, 0]]))
 
 
 def _written(function, regions, size, kinds):

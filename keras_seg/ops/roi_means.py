@@ -7,14 +7,14 @@ The other writes the taps down as one sparse matrix, for the backends whose `ops
 import keras
 from keras import ops
 
-from keras_seg.ops.fast import native_form
+from keras_seg.ops.fast import native_form, on_accelerator
 from keras_seg.ops.roi_bags import fixed_bags, window_bags
-from keras_seg.ops.roi_chunks import add_over_chunks, boxes_at_once, map_over_chunks
+from keras_seg.ops.roi_chunks import add_over_chunks, boxes_at_once, largest_of, map_over_chunks
 from keras_seg.ops.roi_regions import wide_dtype
 from keras_seg.ops.roi_samples import region_axis, sample_tap, window_sizes, window_tap
 
-# Boxes at a time in the portable loops. Sixteen of 7 x 7 x 256 are 800 kB, which stay in a core's cache, and
-# a chunk of adaptive boxes goes on until its largest box is done.
+# Boxes at a time in the portable loops on CPUs. Sixteen of 7 x 7 x 256 are 800 kB, which stay in a core's
+# cache, and a chunk of adaptive boxes goes on until its largest box is done. Accelerators take all at once.
 LOOP_CHUNK = 16
 # Boxes at a time where the taps are written down and their number is open: each bin has about as many
 # entries, of 40 bytes, as it has pixels; and the gradient of each chunk is a whole table. Fewer at a time
@@ -73,7 +73,7 @@ class RegionMeans:
                 return self._loop_forward(table, regions, unroll)
 
             # A graph that nothing compiles may gather for all taps before it adds them: in chunks there too.
-            at_once = unroll and native_form("add_rows")
+            at_once = native_form("add_rows") and (unroll or on_accelerator())
             return map_over_chunks(loop, regions, None if at_once else LOOP_CHUNK)
 
         def shaped(sums):
@@ -95,7 +95,7 @@ class RegionMeans:
         if product is None:
             total = ops.zeros((rows, channels), dtype=dtype)
             # Without an addition in place each tap costs a pass over the whole table: no chunks then.
-            chunk = LOOP_CHUNK if native_form("add_rows") else None
+            chunk = LOOP_CHUNK if native_form("add_rows") and not on_accelerator() else None
             return add_over_chunks(self._loop_backward, total, regions, chunk, upstream)
 
         def backward(regions, upstream):
@@ -165,7 +165,7 @@ class RegionMeans:
 
         height, width = self.taps, self.taps
         if self.adaptive:
-            height, width = (ops.max(window_sizes(axis), initial=0) for axis in (y_axis, x_axis))
+            height, width = (largest_of(window_sizes(axis)) for axis in (y_axis, x_axis))
         if not unroll:
             return ops.fori_loop(
                 0, height * width, lambda tap, total: add_tap(tap // width, tap % width, total), total

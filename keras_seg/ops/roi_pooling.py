@@ -1,22 +1,26 @@
 """RoIPool: the largest value in each bin of a box, with the box and its bins rounded to whole pixels."""
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_seg.ops.fast import native_form
+from keras_seg.ops.fast import native_form, on_accelerator
 from keras_seg.ops.roi_bags import rectangle_bags
 from keras_seg.ops.roi_chunks import boxes_at_once, map_over_alike, map_over_chunks
 from keras_seg.ops.roi_regions import lay_on_map, lay_on_pyramid, output_of, wide_dtype
 from keras_seg.ops.roi_samples import true_divide
 from keras_seg.utils.validation import check_pair
 
-# Boxes at a time in the portable loop, where a chunk goes on until the largest bin in it is done; and where
-# the bins' pixels are written down.
+# Boxes at a time in the portable loop, where a chunk goes on until the largest bin in it is done, on CPUs and
+# on accelerators; and where the bins' pixels are written down.
 LOOP_CHUNK = 16
+LARGE_CHUNK = 256
 BAG_CHUNK = 128
 BAG_ENTRIES = 2**21
 # Coordinates are limited to this many pixels, so that their sums are exact in float32.
 _FARTHEST = 2.0**22
+# Map pixels of the longest region whose bins are looked up: 4096 pixels of an image at stride 4.
+_TABLED = 1024
 
 
 def roi_pool(features, boxes, output_size, spatial_scale=1.0):
@@ -151,7 +155,7 @@ def _largest(table, regions, output_size, written=False):
     return map_over_alike(
         lambda part: _largest_of_chunk(table, part, output_size),
         regions,
-        LOOP_CHUNK,
+        LARGE_CHUNK if on_accelerator() else LOOP_CHUNK,
         heights,
         widths,
         ((shape, keras.backend.standardize_dtype(table.dtype)), (shape, "int32")) if written else None,
@@ -208,14 +212,34 @@ def _rounded(coordinate):
 def _bin_limits(first, last, bins, size):
     """First pixel of each bin, and the one after its last, within the map: two tensors (B, bins), int32.
 
-    Bins of a region with a NaN are empty. The products are rounded as torchvision's are, so a bin's end may
-    be a pixel later than in exact arithmetic.
+    Bins of a region with a NaN are empty.
     """
-    bin_size = true_divide(ops.maximum(last - first + 1.0, 1.0), bins)[:, None]
-    edges = ops.arange(bins + 1, dtype="float32")
     size = ops.cast(size, "float32")[:, None]
-    begin = ops.floor(edges[:-1] * bin_size) + first[:, None]
-    end = ops.ceil(edges[1:] * bin_size) + first[:, None]
+    offsets = _bin_offsets(ops.maximum(last - first + 1.0, 1.0), bins)
+    begin, end = (offset + first[:, None] for offset in offsets)
     lost = ops.isnan(begin + end)
     begin, end = (ops.where(lost, 0.0, ops.minimum(ops.maximum(limit, 0.0), size)) for limit in (begin, end))
     return ops.cast(begin, "int32"), ops.cast(end, "int32")
+
+
+def _bin_offsets(length, bins):
+    """The same from the region's first pixel on, for regions of `length` pixels (B,): float32 (B, bins).
+
+    The products are rounded as torchvision's are, so a bin's end may be a pixel later than in exact
+    arithmetic. Which of them are depends on the last bit of a division, and GPUs that divide by way of a
+    reciprocal have others: so for all but the largest regions NumPy has done it, once for each length.
+    """
+    lengths = np.arange(_TABLED + 1, dtype="float32")
+    table = np.stack(_rounded_offsets(lengths / np.float32(bins), bins, np), axis=1)
+    # A NaN stays one, from the arithmetic.
+    known = ops.cast(ops.where(length <= _TABLED, length, 0.0), "int32")
+    begin, end = ops.unstack(ops.take(ops.convert_to_tensor(table), known, axis=0), 2, axis=1)
+    others = _rounded_offsets(true_divide(length, bins), bins, ops)
+    known = (length <= _TABLED)[:, None]
+    return ops.where(known, begin, others[0]), ops.where(known, end, others[1])
+
+
+def _rounded_offsets(bin_size, bins, xp):
+    """By NumPy or by `keras.ops`, from sizes (B,): pair of (B, bins), float32."""
+    edges = xp.arange(bins + 1, dtype="float32")
+    return xp.floor(edges[:-1] * bin_size[:, None]), xp.ceil(edges[1:] * bin_size[:, None])

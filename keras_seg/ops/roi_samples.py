@@ -1,5 +1,6 @@
 """Where RoIAlign reads a map: a box's sample points, and the pixels and weights for them on one axis."""
 
+import functools
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -41,7 +42,9 @@ def region_axis(low, high, bins, size, sampling_ratio, aligned):
     start, end = (low - 0.5, high - 0.5) if aligned else (low, high)
     length = end - start if aligned else ops.maximum(end - start, 1.0)
     bin_size = true_divide(length, bins)
-    samples = ops.ceil(bin_size) if sampling_ratio == -1 else ops.full_like(bin_size, sampling_ratio)
+    samples = ops.full_like(bin_size, sampling_ratio)
+    if sampling_ratio == -1:
+        samples = _ceiling(length, bins, bin_size)
     samples = ops.where(samples > 0, samples, 0.0)  # not NaN
     last = ops.maximum(ops.cast(size, "float32") - 1.0, 0.0)
     start, bin_size, samples, last = (part[:, None, None] for part in (start, bin_size, samples, last))
@@ -101,17 +104,25 @@ def window_sizes(axis):
     _, first = _on_map(axis, 0.0)
     _, final = _on_map(axis, axis.samples - 1.0)
     size = ops.minimum(ops.floor(final) + 1.0, axis.last) - ops.floor(first) + 1.0
-    return ops.cast(ops.max(ops.where(axis.samples > 0, size, 0.0), axis=(1, 2), initial=0), "int32")
+    size = ops.cast(ops.where(axis.samples > 0, size, 0.0)[..., 0], "int32")
+    # Not `ops.max`, which raises an error where there is no region.
+    return functools.reduce(ops.maximum, (size[:, bin] for bin in range(axis.bins)))
 
 
 def true_divide(numerator, divisor):
-    """Divide, rounded as a division is.
+    """Divide, rounded as a division is, on CPUs; XLA's division on GPUs may be wrong in the last two bits.
 
     XLA and TensorFlow's graph optimizer multiply by the rounded reciprocal where the divisor is a constant or
-    is broadcast. Then 14 / 7 can come out above 2, and its ceiling, the number of samples, as 3; or a sample
-    on the border lies beyond it. A divisor that is chosen at run time, entry by entry, is divided by.
+    is broadcast. Then 14 / 7 can come out above 2; or a sample on the border lies beyond it. A divisor that
+    is chosen at run time, entry by entry, is divided by.
     """
     return numerator / ops.where(ops.isnan(numerator), 1.0, divisor)
+
+
+def _ceiling(numerator, divisor, quotient):
+    """The quotient rounded up, where 14 / 7 is 2 also if the division made a little more of it."""
+    nearest = ops.floor(quotient + 0.5)
+    return ops.where(numerator <= nearest * divisor, nearest, nearest + 1.0)
 
 
 def _bin_starts(axis):

@@ -6,8 +6,12 @@ that a compiler fuses into one loop; memory is K plus one block. Shapes are fixe
 
 from keras import ops
 
-# Boxes that are decided together. A block of pairs, 16384 floats, stays in the cache next to a core.
+from keras_seg.ops.fast import on_accelerator
+
+# Boxes that are decided together. A block of pairs, 16384 floats, stays in the cache next to a core; on an
+# accelerator each of the turns over blocks is a launch or more, and fewer are better.
 TILE = 128
+LARGE_TILE = 1024
 
 
 def kept_by_tiles(boxes, valid, classes, iou_threshold, max_output):
@@ -26,25 +30,26 @@ def kept_by_tiles(boxes, valid, classes, iou_threshold, max_output):
     images, total = ops.shape(valid)
     most = min(max_output, total) if isinstance(total, int) else max_output
     # A tile may overshoot, and the last entry takes what is not kept: one tile more than can be asked for.
-    capacity = -(-most // TILE) * TILE + TILE
-    columns, valid = _columns(boxes, valid, classes)
-    within = ops.arange(TILE, dtype="int32")
+    side = _tile_side(total)
+    capacity = -(-most // side) * side + side
+    columns, valid = _columns(boxes, valid, classes, side)
+    within = ops.arange(side, dtype="int32")
 
     def unfinished(tile, kept, count):
         return ops.logical_and(tile < tiles, ops.any(count < max_output))
 
     def decide_tile(tile, kept, count):
-        rows = tile * TILE + within
+        rows = tile * side + within
         tile_columns = [ops.take(column, rows, axis=1) for column in columns]
         candidates = ops.logical_and(ops.take(valid, rows, axis=1), ops.expand_dims(count < max_output, 1))
 
         def drop(block, candidates):
-            places = ops.take(kept, block * TILE + within, axis=1)
+            places = ops.take(kept, block * side + within, axis=1)
             better = [ops.take_along_axis(column, places, axis=1) for column in columns]
             dropped = ops.any(_overlaps(better, tile_columns, iou_threshold), axis=1)
             return ops.logical_and(candidates, ops.logical_not(dropped))
 
-        candidates = ops.fori_loop(0, (ops.max(count) + TILE - 1) // TILE, drop, candidates)
+        candidates = ops.fori_loop(0, (ops.max(count) + side - 1) // side, drop, candidates)
         stays = _settle(candidates, _overlaps(tile_columns, tile_columns, iou_threshold))
         position = ops.expand_dims(count, 1) + ops.cumsum(ops.cast(stays, "int32"), axis=1) - 1
         # The last entry always holds "no box", so it may be read.
@@ -52,7 +57,7 @@ def kept_by_tiles(boxes, valid, classes, iou_threshold, max_output):
         return tile + 1, kept, count + ops.sum(ops.cast(stays, "int32"), axis=1)
 
     # Valid rows come first: the last row that is valid in any image ends the work.
-    tiles = (ops.sum(ops.cast(ops.any(valid, axis=0), "int32")) + TILE - 1) // TILE
+    tiles = (ops.sum(ops.cast(ops.any(valid, axis=0), "int32")) + side - 1) // side
     kept = ops.full((images, capacity), total, dtype="int32")
     start = (ops.convert_to_tensor(0, dtype="int32"), kept, ops.zeros((images,), dtype="int32"))
     _, kept, count = ops.while_loop(unfinished, decide_tile, start)
@@ -60,12 +65,19 @@ def kept_by_tiles(boxes, valid, classes, iou_threshold, max_output):
     return ops.where(kept == total, -1, kept), ops.minimum(count, max_output)
 
 
-def _columns(boxes, valid, classes):
+def _tile_side(total):
+    """Boxes in a tile, of so many in an image."""
+    if not on_accelerator():
+        return TILE
+    return min(LARGE_TILE, -(-total // TILE) * TILE) if isinstance(total, int) and total else LARGE_TILE
+
+
+def _columns(boxes, valid, classes, side):
     """Corners, areas and classes as tensors (N, P), and `valid` (N, P), with rows of zeros from K on.
 
     There is at least one such row: row K stands for "no box". Without an area it overlaps nothing.
     """
-    padding = [[0, 0], [0, TILE - ops.shape(valid)[1] % TILE]]
+    padding = [[0, 0], [0, side - ops.shape(valid)[1] % side]]
     x1, y1, x2, y2 = ops.unstack(ops.pad(boxes, [*padding, [0, 0]]), 4, axis=2)
     # Areas are made here, outside the loop, and not with `box_iou` inside it. A compiler that joins a product
     # with the sum it goes into does not round it (fused multiply-add), and IoU would differ in its last bit.
@@ -76,7 +88,7 @@ def _columns(boxes, valid, classes):
 
 
 def _overlaps(first, second, iou_threshold):
-    """Whether IoU exceeds the threshold (false for 0 / 0) and classes are the same, bool (N, TILE, TILE)."""
+    """Whether IoU exceeds the threshold (false for 0 / 0) and classes are the same, bool (N, T, T)."""
     left1, top1, right1, bottom1, area1, *class1 = [ops.expand_dims(column, 2) for column in first]
     left2, top2, right2, bottom2, area2, *class2 = [ops.expand_dims(column, 1) for column in second]
     width = ops.maximum(ops.minimum(right1, right2) - ops.maximum(left1, left2), 0.0)
@@ -91,7 +103,7 @@ def _settle(candidates, overlaps):
 
     Each round settles at least one box more for good, and on most images three or four rounds settle all.
     """
-    within = ops.arange(TILE)
+    within = ops.arange(candidates.shape[1])
     drops = ops.logical_and(overlaps, ops.expand_dims(within, 1) < within)
 
     def settle(stays, _):
@@ -103,7 +115,7 @@ def _settle(candidates, overlaps):
 
 
 def _write(kept, positions, values):
-    """`kept` with `values` (N, TILE) at `positions` (N, TILE) of each image's row."""
+    """`kept` with `values` (N, T) at `positions` (N, T) of each image's row."""
     images = ops.expand_dims(ops.arange(ops.shape(kept)[0], dtype="int32"), 1)
     indices = ops.stack([ops.broadcast_to(images, ops.shape(positions)), positions], axis=2)
     return ops.scatter_update(kept, ops.reshape(indices, (-1, 2)), ops.reshape(values, (-1,)))

@@ -9,6 +9,7 @@ any claimant of a place may stay.
 import torch
 
 from keras_seg.ops.pooling_windows import pooled_size
+from keras_seg.ops.unpooled_places import unpool_anywhere
 
 # Of wide indices in one part of a pool's batch. 8 x 224 x 224 x 64, 6 MB an image, take 10 to 20 % less time
 # one image at a time than two at a time.
@@ -41,14 +42,19 @@ def max_pool_with_argmax(x, pool_size, strides, padding):
 
 
 def max_unpool(values, indices, pool_size, strides, padding, output_size):
-    """The portable form's output. An index outside it makes the kernel raise an error.
+    """The portable form's output. On a CPU an index outside it makes the kernel raise an error.
+
+    GPUs write in any order, so that there the kernel serves where no two values claim one place.
 
     Args:
         values: (N, h, w, C).
         indices: int32 of the same shape.
         output_size: pair of ints.
     """
-    return _Unpool.apply(values, indices, (pool_size, strides, padding, output_size))
+    windows = (pool_size, strides, padding, output_size)
+    if values.device.type != "cpu" and not _claim_apart(indices, *windows):
+        return unpool_anywhere(values, indices, *windows)
+    return _Unpool.apply(values, indices, windows)
 
 
 class _Pool(torch.autograd.Function):

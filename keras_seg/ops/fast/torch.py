@@ -2,7 +2,14 @@
 
 import torch
 
-from keras_seg.ops.fast import normalization_torch, pooling_torch, roi_torch, suppression_torch
+from keras_seg.ops.fast import (
+    matching_torch,
+    normalization_torch,
+    pooling_torch,
+    roi_torch,
+    suppression_torch,
+)
+from keras_seg.ops.fast.devices import on_accelerator
 from keras_seg.ops.fast.dispatch import Native
 from keras_seg.utils.validation import bad_argument
 
@@ -15,11 +22,6 @@ def _bags_serve(sampling_ratio, channels):
 def _pool_serves(windows, size):
     """Where PyTorch's kernel can leave out the padding that is wanted."""
     return pooling_torch.even_padding(size, *windows) is not None
-
-
-def _unpool_serves(windows):
-    """Where PyTorch's kernel writes in order: on CPUs."""
-    return not torch.cuda.is_available()
 
 
 def _labels_below(labels, limit, name, expected, fix):
@@ -36,7 +38,8 @@ NATIVE = {
     "batch_normalization": Native(normalization_torch.batch_normalization),
     "labels_below": Native(_labels_below),
     "max_pool_with_argmax": Native(pooling_torch.max_pool_with_argmax, _pool_serves),
-    "max_unpool": Native(pooling_torch.max_unpool, _unpool_serves),
+    "max_unpool": Native(pooling_torch.max_unpool),
     "nms": Native(suppression_torch.kept_by_pairs),
+    "overlaps": Native(matching_torch.overlaps_by_blocks, on_accelerator),
     "slice_bound": Native(int),
 }
