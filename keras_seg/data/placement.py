@@ -65,11 +65,14 @@ class Placement:
 
     def image(self, image):
         """The canvas, (height, width, C) of the image's dtype, from an image (H, W, C)."""
-        canvas = blank_canvas(self.canvas_size, image.shape[2], image.dtype)
         height, width = self.visible_size
         size = (width, height) if self.transpose else (height, width)
         # Turned after resizing: the canvas is mostly the smaller of the two.
-        canvas[:height, :width] = self._turned(resize_image(image, size, self._unturned(self.window)))
+        resized = resize_image(image, size, self._unturned(self.window), self.transpose, self.flips)
+        if self.visible_size == self.canvas_size:
+            return resized
+        canvas = blank_canvas(self.canvas_size, image.shape[2], image.dtype)
+        canvas[:height, :width] = resized
         return canvas
 
     def boxes(self, boxes):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_seg.data.resizing import resize_areas, resize_image
 
@@ -39,3 +40,26 @@ def test_image_of_any_channels(channels, dtype):
     smaller = resize_image(image, (3, 4))
     assert smaller.shape == (3, 4, channels) and smaller.dtype == dtype
     assert abs(smaller.astype(float).mean() - image.astype(float).mean()) < 12
+
+
+@pytest.mark.parametrize("flips", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize(("dtype", "channels"), [("uint8", 3), ("float32", 2)])
+def test_an_image_is_turned_after_it_is_resized(dtype, channels, transpose, flips):
+    image = np.random.default_rng(0).integers(0, 256, (40, 30, channels)).astype(dtype)
+    upright = resize_image(image, (9, 17), (3.5, 2, 21, 33.25))
+    expected = upright.swapaxes(0, 1) if transpose else upright
+    expected = expected[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1]
+    turned = resize_image(image, (9, 17), (3.5, 2, 21, 33.25), transpose, flips)
+    np.testing.assert_array_equal(turned, expected)
+
+
+@pytest.mark.parametrize("size", [(7, 5), (50, 90), (200, 300)], ids=["smaller", "like", "larger"])
+@pytest.mark.parametrize("box", [(100.3, 50.7, 190.1, 101.2), (0, 0, 33.3, 20), (250.5, 180, 300, 200)])
+def test_what_lies_far_from_the_box_is_not_read(size, box):
+    image = np.random.default_rng(0).integers(0, 256, (200, 300, 3)).astype("uint8")
+    whole = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR, box=box))
+    part = resize_image(image, size, box)
+    # Pillow rounds twice, once along each axis, and the box is a few bits elsewhere.
+    assert np.abs(part.astype(int) - whole).max() <= 2
+    assert (part != whole).mean() < 0.01
