@@ -42,7 +42,7 @@ class _Calls:
         """End the data, and return when no call is under way."""
         self._ended = True
         started = time.monotonic()
-        while time.monotonic() - started < _MOST_SECONDS:
+        while self._last and time.monotonic() - started < _MOST_SECONDS:
             if not self._running and time.monotonic() - max(self._last, started) > _QUIET_SECONDS:
                 return
             time.sleep(_QUIET_SECONDS / 10)

@@ -4,6 +4,7 @@ Every form keeps exactly the same boxes. Scores decide the order, and of equal s
 first. A box goes if its IoU with a box that was kept exceeds the threshold, strictly. IoU is
 `shared / (area1 + area2 - shared)` in float32, in this order of operations, and 0 where that is 0 / 0.
 Classes are compared, not moved apart by an offset: that costs coordinates, and so answers, their last bits.
+On GPUs XLA rounds quotients and fused products otherwise, so there a pair at the threshold may go either way.
 
 Letters: N images, K boxes, M `max_output`.
 """

@@ -14,7 +14,7 @@ class TimeBudget(keras.callbacks.Callback):
     After each epoch the learning rate becomes what a schedule would have at that part of the time: it grows
     from zero during `warmup`, and falls to zero at the end by a cosine (Loshchilov and Hutter 2017). So an
     epoch should be short: a fortieth of the time or less. The clock starts before the second epoch, since the
-    first one compiles; that one is trained at the lowest rate of the warm-up.
+    first one compiles; that one is trained at a twentieth of the peak.
 
     Args:
         minutes: float, above 0. Training stops after the first epoch that ends later than that.
