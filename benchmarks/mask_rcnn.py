@@ -117,9 +117,9 @@ def _truth(objects):
 
 def _device_name():
     """The accelerator that the peer runs on, or else the processor."""
-    import torch
+    from benchmarks.torch_device import DEVICE, device_name
 
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else processor_name()
+    return processor_name() if DEVICE == "cpu" else device_name()
 
 
 def _compare(precision, batch, repeats):

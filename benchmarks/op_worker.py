@@ -152,7 +152,7 @@ def _jax():
 def _torch():
     import torch
 
-    cuda = torch.cuda.is_available()
+    from benchmarks.torch_device import DEVICE, device_name, wait
 
     def compiled(call, tensors, features, work, mode):
         inputs = {key: value for key, value in tensors.items() if key != "upstream"}
@@ -166,15 +166,11 @@ def _torch():
             with torch.no_grad():
                 return call(**inputs), ()
 
-        def wait(result):
-            if cuda:
-                torch.cuda.synchronize()
-
-        return repeated(run, wait, cuda)
+        return repeated(run, lambda result: wait(), DEVICE == "cuda")
 
     return compiled, {
         "package": f"torch {torch.__version__}",
-        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "device": device_name(),
         "threads": torch.get_num_threads(),
     }
 

@@ -11,6 +11,11 @@ def wait():
         torch.cuda.synchronize()
 
 
+def device_name():
+    """The GPU's name for itself, or "cpu"."""
+    return torch.cuda.get_device_name() if DEVICE == "cuda" else DEVICE
+
+
 def autocast(precision):
     """PyTorch's own mixed precision, off for "float32"."""
     return torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=precision == "bfloat16")

@@ -15,6 +15,7 @@ from benchmarks.op_cases import (
     SCALE,
 )
 from benchmarks.op_turns import repeated, seconds, turns
+from benchmarks.torch_device import DEVICE, device_name, wait
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -28,16 +29,14 @@ class TorchOps:
         except ImportError:
             torchvision = None
         self.torchvision = torchvision
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
 
     def describe(self):
-        cuda = self.device == "cuda"
         packages = [f"torch {torch.__version__}"]
         if self.torchvision is not None:
             packages.append(f"torchvision {self.torchvision.__version__}")
         return {
             "packages": ", ".join(packages),
-            "device": torch.cuda.get_device_name() if cuda else "cpu",
+            "device": device_name(),
             "threads": torch.get_num_threads(),
         }
 
@@ -75,16 +74,12 @@ class TorchOps:
             with torch.no_grad():
                 return op(**tensors), ()
 
-        return repeated(run, self._wait, self.device == "cuda")
-
-    def _wait(self, result):
-        if self.device == "cuda":
-            torch.cuda.synchronize()
+        return repeated(run, lambda result: wait(), DEVICE == "cuda")
 
     def _tensor(self, key, array, case, dtype, memory_format, work):
-        tensor = torch.from_numpy(array).to(self.device)
+        tensor = torch.from_numpy(array).to(DEVICE)
         if key == "boxes" and array.ndim == 3:  # torchvision's form: the image's number in the first column
-            images = torch.arange(len(array), device=self.device, dtype=tensor.dtype)
+            images = torch.arange(len(array), device=DEVICE, dtype=tensor.dtype)
             images = images.repeat_interleave(array.shape[1])[:, None]
             tensor = torch.cat([images, tensor.reshape(-1, 4)], dim=1)
         if case.features and case.maps and array.ndim >= 4:
@@ -102,10 +97,10 @@ class TorchOps:
 
     def copy_bytes_per_second(self):
         """Bytes read and written each second by a copy much larger than the caches."""
-        source = torch.ones(2**26, device=self.device)
+        source = torch.ones(2**26, device=DEVICE)
         target = torch.empty_like(source)
 
-        copy = repeated(lambda: target.copy_(source), self._wait, self.device == "cuda")
+        copy = repeated(lambda: target.copy_(source), lambda result: wait(), DEVICE == "cuda")
         return 2 * source.numel() * source.element_size() / _fastest(copy)
 
     def _roi_align(self, x, boxes):

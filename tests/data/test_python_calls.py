@@ -12,7 +12,7 @@ from keras_seg.data.python_calls import _Calls
     "last", ["", "raise KeyboardInterrupt"], ids=["iterator of the script", "interrupted"]
 )
 def test_a_script_ends_while_batches_are_being_made(last):
-    """Without an end of the calls two of three such scripts never ended."""
+    """Without an end of the calls no such script ended."""
     script = f"""
         import time
         from keras_seg.data import load

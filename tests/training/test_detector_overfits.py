@@ -45,7 +45,6 @@ def test_mask_ap_of_eight_images(real_data, tmp_path):
     images, truth = next(iter(batches))
     truth = {name: np.array(values) for name, values in truth.items()}
     rate = keras.optimizers.schedules.CosineDecay(0.0, STEPS - 20, warmup_target=2e-3, warmup_steps=20)
-    # TensorFlow's own kernels are faster than XLA's on a CPU; JAX has none but XLA.
     model.compile(keras.optimizers.AdamW(rate, 1e-4, global_clipnorm=10.0))
     model.fit(np.array(images), truth, batch_size=8, epochs=STEPS, verbose=0)
     scores = evaluate_instances(model, source, batch_size=8, progress=False)
