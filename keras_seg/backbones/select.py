@@ -66,7 +66,8 @@ def select_backbone(backbone, input_shape, weights=None, multiple=1):
             A model of `keras_seg.backbones` gets that network's own preprocessing, and so does one of
             keras.applications, which is known by the name that it has from there. Any other gets pixels as
             they are if it holds a Rescaling or Normalization layer, and pixels / 255 if it holds none, as
-            keras_cv and keras_hub backbones expect.
+            keras_cv's backbones expect. Those of keras_hub are scaled as their preset says: put its scaling
+            into the model, see "Backbones of KerasHub" in the README.
         input_shape: (height, width, channels), None for free sides.
         weights: None or "imagenet".
         multiple: int. What the caller pads images to, where the encoder halves exactly: an encoder by name

@@ -2,15 +2,15 @@
 
 import dataclasses
 
-from keras_seg.cli.networks import Network, add_weights
+from keras_seg.cli.networks import Network, add_weights, load_encoder_weights
 from keras_seg.cli.options import image_size
 
 # As arguments of the builder, where the user gave them: C4 has defaults of its own.
 _SETTINGS = (
     "anchor_sizes", "anchor_ratios", "canonical_size", "rpn_thresholds", "rpn_samples",
     "rpn_positive_fraction", "pre_nms", "max_proposals", "rpn_nms_threshold", "roi_threshold", "roi_samples",
-    "roi_positive_fraction", "roi_layer", "sampling_ratio", "score_threshold", "nms_threshold",
-    "max_detections",
+    "roi_positive_fraction", "crowd_threshold", "box_weights", "smooth_l1_beta", "roi_layer",
+    "sampling_ratio", "score_threshold", "nms_threshold", "max_detections",
 )  # fmt: skip
 
 
@@ -33,9 +33,11 @@ class DetectorNetwork(Network):
         arguments = {name: options[name] for name in self.builder_options}
         given = {name: options[name] for name in _SETTINGS if options[name] is not None}
         shape = (*options["image_size"], data.channels)
-        return mask_rcnn(
+        model = mask_rcnn(
             len(data.object_names), shape, **arguments, **given, **({"seed": options["seed"]} | changes)
         )
+        load_encoder_weights(model, options)
+        return model
 
 
 def _add_options(group):
@@ -84,6 +86,20 @@ def _add_options(group):
     group.add_argument("--roi-threshold", type=float, help="IoU from which a proposal is an object; 0.5")
     group.add_argument("--roi-samples", type=int, help="proposals of an image in the losses; 512, C4 64")
     group.add_argument("--roi-positive-fraction", type=float, help="the most of them that are objects; 0.25")
+    group.add_argument(
+        "--crowd-threshold",
+        type=float,
+        metavar="PART",
+        help="background of which a crowd region covers more is in no loss; 0.7",
+    )
+    group.add_argument(
+        "--box-weights",
+        type=float,
+        nargs=4,
+        metavar=("X", "Y", "W", "H"),
+        help="of the box head's deltas; 10 10 5 5",
+    )
+    group.add_argument("--smooth-l1-beta", type=float, help="where the loss of deltas turns into a line; 1/9")
     group.add_argument("--roi-layer", choices=("align", "pool"), help="align is the paper's")
     group.add_argument("--sampling-ratio", type=int, help="samples along a side of RoIAlign's bins; 2")
     group.add_argument("--score-threshold", type=float, help="a detection scores above it; 0.05")
@@ -101,7 +117,9 @@ MASK_RCNN = DetectorNetwork(
     ),
     (
         "keras-seg train mask_rcnn --data coco:train.json,images --val coco:val.json,images --epochs 12",
-        "keras-seg train mask_rcnn --data labelme:my/photos --bad skip --out runs/mine",
+        "keras-seg train mask_rcnn --data labelme:my/photos --bad skip --out runs/mine \\",
+        "    --normalization frozen_batch \\",
+        "    --encoder-weights maskrcnn_resnet50_fpn=maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
         "keras-seg train mask_rcnn --data nuclei:nuclei --augment microscopy --image-size 256x256 \\",
         "    --backbone resnet18_fpn --anchor-sizes 8 16 32 64 128 --precision mixed_bfloat16",
         "keras-seg train mask_rcnn --resume --out runs/mine    # go on with a run that was stopped",

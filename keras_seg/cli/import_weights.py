@@ -17,7 +17,9 @@ _NEXT = {
     "classifier": "a dense classifier: a score vector per 224x224 window, 32 pixels apart, which sees\n"
     "            what lies around it: only at the image's rims are there zeros. In Python:\n"
     "              keras.saving.load_model({out!r}).predict(images)\n"
-    "            To segment, load the checkpoint into the encoder of a network and train that:\n"
+    "            To segment, load the checkpoint into the encoder of a network and train that, by\n"
+    "              keras-seg train fcn --backbone {name} --encoder-weights {name}={file} --data ...\n"
+    "            or in Python:\n"
     '              model = keras_seg.fcn(21, (None, None, {channels}), backbone="{name}")\n'
     '              keras_seg.weights.load_encoder(model, "{name}", {file!r}{transform})',
     "detector": "keras-seg predict {out} IMAGES... --out predictions --overlay\n"

@@ -43,7 +43,9 @@ class Network:
         builder = getattr(importlib.import_module("keras_seg"), self.name)
         given = {name: options[name] for name in self.builder_options if options[name] is not None}
         sides = (options["crop"] or self.crop) if self.crop else (None, None)
-        return builder(data.num_classes, (*sides, data.channels), **(given | changes))
+        model = builder(data.num_classes, (*sides, data.channels), **(given | changes))
+        load_encoder_weights(model, options)
+        return model
 
 
 def _add_unet_options(group):
@@ -137,8 +139,33 @@ def _add_deconvnet_options(group):
 
 
 def add_weights(group):
-    """The option of all networks that names pretrained weights."""
+    """The options of all networks that name pretrained weights."""
     group.add_argument("--weights", help='"imagenet" for the backbone, or a .keras or .weights.h5 file')
+    group.add_argument(
+        "--encoder-weights",
+        type=_named_checkpoint,
+        metavar="NAME=FILE",
+        help="a checkpoint of torchvision for the encoder, as resnet50=resnet50-11ad3fa6.pth; names as in "
+        "keras-seg import-weights",
+    )
+
+
+def load_encoder_weights(model, options):
+    """Do what `--encoder-weights` asks for, and say what was loaded."""
+    # Runs of older versions have no such option in their config.
+    if options.get("encoder_weights"):
+        from keras_seg.weights import load_encoder
+
+        print(load_encoder(model, *options["encoder_weights"]), flush=True)
+
+
+def _named_checkpoint(text):
+    from keras_seg.weights import names
+
+    name, separator, file = text.partition("=")
+    if not (separator and file and name in names()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE with a name of {', '.join(names())}")
+    return name, file
 
 
 def _learned(text):
@@ -174,7 +201,8 @@ NETWORKS = (
             "keras-seg train fcn --data folder:my/data --backbone resnet50 --staged --out runs/mine",
             "keras-seg train fcn --data voc:VOC2012 --val voc:VOC2012,set=val --backbone vgg16 \\",
             "    --weights imagenet --padding paper --staged --recipe fcn-heavy",
-            "keras-seg train fcn --data folder:my/data --variant dilated --backbone resnet50",
+            "keras-seg train fcn --data folder:my/data --variant dilated --backbone resnet50 \\",
+            "    --encoder-weights resnet50=resnet50-11ad3fa6.pth",
             "keras-seg train fcn --staged --resume --out runs/mine    # go on with a run that was stopped",
         ),
     ),

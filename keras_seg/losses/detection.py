@@ -6,8 +6,8 @@ Letters: N images, S samples of an image, F of them that may be positive. Labels
 
 from keras import ops
 
-# Where the smooth L1 loss turns from a square into a line, in units of deltas (Faster R-CNN's code, sigma 3).
-BETA = 1 / 9
+# In units of deltas (Faster R-CNN's code, where it is sigma = 3).
+SMOOTH_L1_BETA = 1 / 9
 
 
 def objectness_loss(logits, labels):
@@ -25,7 +25,7 @@ def objectness_loss(logits, labels):
     return ops.sum(_cross_entropy(logits, truth) * used) / _at_least_one(used)
 
 
-def box_regression_loss(deltas, targets, labels):
+def box_regression_loss(deltas, targets, labels, beta=SMOOTH_L1_BETA):
     """Smooth L1 distance of the objects' deltas, summed, over the number of all samples.
 
     Dividing by all samples, not by the positives, keeps an image with one object from counting for as much as
@@ -37,6 +37,7 @@ def box_regression_loss(deltas, targets, labels):
     Args:
         deltas, targets: float32 (N, S, 4).
         labels: int32 (N, S).
+        beta: float above 0, in units of deltas. The distance from which the loss is a line.
 
     Returns:
         float32 scalar.
@@ -45,7 +46,7 @@ def box_regression_loss(deltas, targets, labels):
     positive = ops.cast(labels == 1, "float32")[..., None]
     # Masked before the distance: a target of a padding row may be anything.
     distance = ops.abs(deltas - targets) * positive
-    smooth = ops.where(distance < BETA, 0.5 * distance * distance / BETA, distance - 0.5 * BETA)
+    smooth = ops.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta)
     return ops.sum(smooth * positive) / _at_least_one(ops.cast(labels >= 0, "float32"))
 
 

@@ -213,6 +213,7 @@ class MaskRCNN(keras.Model):
             score_threshold=settings.score_threshold,
             iou_threshold=settings.nms_threshold,
             max_detections=settings.max_detections,
+            box_weights=settings.box_weights,
         )
         most = settings.max_detections
         rows = rows_in_use(found["num_detections"], most)
@@ -238,6 +239,7 @@ class MaskRCNN(keras.Model):
             truth["labels"] >= 0,
             truth.get("crowd"),
             thresholds=settings.rpn_thresholds,
+            crowd_threshold=settings.crowd_threshold,
             num_samples=settings.rpn_samples,
             positive_fraction=settings.rpn_positive_fraction,
             seed=self.seeds,
@@ -245,7 +247,10 @@ class MaskRCNN(keras.Model):
         logits = ops.take_along_axis(ops.concatenate(y_pred["rpn_logits"], axis=1), rows, axis=1)
         deltas = ops.concatenate(y_pred["rpn_deltas"], axis=1)
         deltas = ops.take_along_axis(deltas, rows[..., None], axis=1)
-        return losses.objectness_loss(logits, labels), losses.box_regression_loss(deltas, targets, labels)
+        return (
+            losses.objectness_loss(logits, labels),
+            losses.box_regression_loss(deltas, targets, labels, settings.smooth_l1_beta),
+        )
 
     def _samples(self, y_pred, truth):
         settings = self.settings
@@ -257,8 +262,10 @@ class MaskRCNN(keras.Model):
             truth["labels"],
             truth.get("crowd"),
             threshold=settings.roi_threshold,
+            crowd_threshold=settings.crowd_threshold,
             num_samples=settings.roi_samples,
             positive_fraction=settings.roi_positive_fraction,
+            box_weights=settings.box_weights,
             seed=self.seeds,
         )
 
@@ -281,7 +288,7 @@ class MaskRCNN(keras.Model):
         )
         return (
             losses.classification_loss(logits, samples["classes"], labels),
-            losses.box_regression_loss(own, samples["deltas"], labels),
+            losses.box_regression_loss(own, samples["deltas"], labels, self.settings.smooth_l1_beta),
             losses.mask_loss(masks, targets, first["labels"]),
         )
 

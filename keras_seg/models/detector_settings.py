@@ -2,7 +2,9 @@
 
 import dataclasses
 
+from keras_seg.losses.detection import SMOOTH_L1_BETA
 from keras_seg.ops.anchors import anchor_boxes
+from keras_seg.ops.detection_selection import BOX_WEIGHTS
 from keras_seg.ops.roi_alignment import check_sampling_ratio
 from keras_seg.utils.validation import bad_argument, check_choice, check_integer, check_number
 
@@ -24,6 +26,11 @@ class DetectorSettings:
         roi_threshold: float. IoU from which a proposal is an object.
         roi_samples: int. Proposals of an image in the losses of the heads.
         roi_positive_fraction: float. The most of them that are objects.
+        crowd_threshold: float. Background that a crowd region covers by more than this part of its area is
+            in no loss.
+        box_weights: four float (wx, wy, ww, wh). What the deltas of the box head are multiplied by, see
+            `keras_seg.ops.encode_boxes`.
+        smooth_l1_beta: float. Where the loss of deltas turns from a square into a line.
         roi_layer: "align" or "pool".
         sampling_ratio: int. Of RoIAlign, see `keras_seg.ops.roi_align`.
         aligned: bool. Half-pixel rule of RoIAlign.
@@ -48,6 +55,9 @@ class DetectorSettings:
     roi_threshold: float = 0.5
     roi_samples: int = 512
     roi_positive_fraction: float = 0.25
+    crowd_threshold: float = 0.7
+    box_weights: tuple = BOX_WEIGHTS
+    smooth_l1_beta: float = SMOOTH_L1_BETA
     roi_layer: str = "align"
     sampling_ratio: int = 2
     aligned: bool = True
@@ -58,7 +68,9 @@ class DetectorSettings:
     seed: int = 0
 
     def __post_init__(self):
-        for name in ("anchor_sizes", "anchor_ratios", "rpn_thresholds", "pre_nms", "max_proposals"):
+        for name in (
+            "anchor_sizes", "anchor_ratios", "rpn_thresholds", "pre_nms", "max_proposals", "box_weights",
+        ):  # fmt: skip
             value = getattr(self, name)
             if not isinstance(value, (tuple, list)) or not value:
                 raise bad_argument(name, "a tuple of numbers", value)
@@ -71,7 +83,10 @@ class DetectorSettings:
         for name in ("pre_nms", "max_proposals"):
             for value in getattr(self, name):
                 check_integer(name, value)
-        for name in ("anchor_sizes", "anchor_ratios"):
+        if len(self.box_weights) != 4:
+            raise bad_argument("box_weights", "four positive numbers (wx, wy, ww, wh)", self.box_weights)
+        check_number("smooth_l1_beta", self.smooth_l1_beta, 1e-6)
+        for name in ("anchor_sizes", "anchor_ratios", "box_weights"):
             for value in getattr(self, name):
                 check_number(name, value, 1e-6)
         for name in ("rpn_samples", "roi_samples", "max_detections"):
@@ -82,7 +97,7 @@ class DetectorSettings:
             raise bad_argument("rpn_thresholds", "a pair (low, high), low first", self.rpn_thresholds)
         for name in (
             "rpn_positive_fraction", "rpn_nms_threshold", "roi_threshold", "roi_positive_fraction",
-            "score_threshold", "nms_threshold",
+            "crowd_threshold", "score_threshold", "nms_threshold",
         ):  # fmt: skip
             check_number(name, getattr(self, name), 0, 1)
         check_number("canonical_size", self.canonical_size, 1)

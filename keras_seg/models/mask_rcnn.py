@@ -91,9 +91,10 @@ def mask_rcnn(
         **settings: the method's numbers, see `keras_seg.models.detector_settings.DetectorSettings`:
             `anchor_sizes`, `anchor_ratios`, `rpn_thresholds`, `rpn_samples`, `rpn_positive_fraction`,
             `pre_nms`, `max_proposals`, `rpn_nms_threshold`, `roi_threshold`, `roi_samples`,
-            `roi_positive_fraction`, `roi_layer`, `sampling_ratio`, `aligned`, `canonical_size`,
-            `score_threshold`, `nms_threshold`, `max_detections`, `seed`. On C4 the defaults of `pre_nms`
-            and `roi_samples` are (12000, 6000) and 64.
+            `roi_positive_fraction`, `crowd_threshold`, `box_weights`, `smooth_l1_beta`, `roi_layer`,
+            `sampling_ratio`, `aligned`, `canonical_size`, `score_threshold`, `nms_threshold`,
+            `max_detections`, `seed`. On C4 the defaults of `pre_nms` and `roi_samples` are (12000, 6000)
+            and 64.
 
     Returns:
         keras_seg.models.detector.MaskRCNN.

@@ -24,6 +24,7 @@ def select_detections(
     score_threshold=0.05,
     iou_threshold=0.5,
     max_detections=100,
+    box_weights=BOX_WEIGHTS,
     max_candidates=5000,
     min_side=1e-2,
 ):
@@ -41,6 +42,7 @@ def select_detections(
         score_threshold: float within 0..1. A detection's probability is above it.
         iou_threshold: float within 0..1, of the suppression.
         max_detections: int. D.
+        box_weights: four numbers, see `keras_seg.ops.decode_boxes`.
         max_candidates: int. Only so many of the best scores of an image go into the suppression, which
             changes nothing unless more than that are above the threshold and fewer than `max_detections` of
             the best remain.
@@ -60,7 +62,7 @@ def select_detections(
     rows, labels = places // classes, places % classes
     deltas = ops.reshape(box_deltas, (-1, count * (classes + 1), 4))
     deltas = ops.take_along_axis(deltas, (rows * (classes + 1) + labels + 1)[..., None], axis=1)
-    boxes = decode_boxes(deltas, ops.take_along_axis(proposals, rows[..., None], axis=1), BOX_WEIGHTS)
+    boxes = decode_boxes(deltas, ops.take_along_axis(proposals, rows[..., None], axis=1), box_weights)
     boxes = clip_boxes(boxes, image_size)
 
     sides = boxes[..., 2:] - boxes[..., :2]

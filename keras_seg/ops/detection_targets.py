@@ -19,6 +19,7 @@ def anchor_targets(
     gt_crowd=None,
     *,
     thresholds=(0.3, 0.7),
+    crowd_threshold=0.7,
     num_samples=256,
     positive_fraction=0.5,
     seed=None,
@@ -34,6 +35,7 @@ def anchor_targets(
         gt_valid: bool (N, G), false in padding rows.
         gt_crowd: bool (N, G) or None.
         thresholds: (low, high), see `match_boxes`.
+        crowd_threshold: float, see `match_boxes`.
         num_samples: int, S, of each image.
         positive_fraction: float. The most of them that are positive.
         seed: see `sample_balanced`.
@@ -44,7 +46,13 @@ def anchor_targets(
         deltas: float32 (N, S, 4), from the anchor to its object; meaningful where the label is 1.
     """
     matches, labels = match_boxes(
-        anchors, gt_boxes, *thresholds, allow_low_quality=True, gt_valid=gt_valid, gt_crowd=gt_crowd
+        anchors,
+        gt_boxes,
+        *thresholds,
+        allow_low_quality=True,
+        gt_valid=gt_valid,
+        gt_crowd=gt_crowd,
+        crowd_threshold=crowd_threshold,
     )
     rows, labels = sample_balanced(labels, num_samples, positive_fraction, seed)
     drawn = ops.take(ops.convert_to_tensor(anchors), rows, axis=0)
@@ -60,8 +68,10 @@ def sample_proposals(
     gt_crowd=None,
     *,
     threshold=0.5,
+    crowd_threshold=0.7,
     num_samples=512,
     positive_fraction=0.25,
+    box_weights=BOX_WEIGHTS,
     seed=None,
 ):
     """Proposals drawn for the losses of the heads, with the objects' own boxes among the candidates.
@@ -76,8 +86,10 @@ def sample_proposals(
         gt_labels: int32 (N, G), 0..K-1, -1 in padding rows.
         gt_crowd: bool (N, G) or None.
         threshold: float. IoU from which a proposal is positive.
+        crowd_threshold: float, see `match_boxes`.
         num_samples: int, S, of each image.
         positive_fraction: float. The most of them that are positive.
+        box_weights: four numbers, see `keras_seg.ops.encode_boxes`.
         seed: see `sample_balanced`.
 
     Returns:
@@ -89,7 +101,15 @@ def sample_proposals(
     valid = gt_labels >= 0
     own = valid if gt_crowd is None else ops.logical_and(valid, ops.logical_not(gt_crowd))
     boxes = ops.concatenate([proposals, gt_boxes], axis=1)
-    matches, labels = match_boxes(boxes, gt_boxes, threshold, threshold, gt_valid=valid, gt_crowd=gt_crowd)
+    matches, labels = match_boxes(
+        boxes,
+        gt_boxes,
+        threshold,
+        threshold,
+        gt_valid=valid,
+        gt_crowd=gt_crowd,
+        crowd_threshold=crowd_threshold,
+    )
     labels = ops.where(ops.concatenate([is_proposal, own], axis=1), labels, -1)
     rows, labels = sample_balanced(labels, num_samples, positive_fraction, seed)
     boxes = _rows_of(boxes, rows)
@@ -101,7 +121,7 @@ def sample_proposals(
         "matches": matches,
         "labels": labels,
         "classes": ops.where(labels == 1, classes, 0),
-        "deltas": encode_boxes(_rows_of(_with_padding(gt_boxes), matches), boxes, BOX_WEIGHTS),
+        "deltas": encode_boxes(_rows_of(_with_padding(gt_boxes), matches), boxes, box_weights),
     }
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from keras_seg.cli.main import main
 from keras_seg.inference import is_detector
+from keras_seg.models.weights import layers_by_name
 from tests.harness import pixels
 from tests.models.tiny_detector import SIDE, tiny
 
@@ -46,6 +47,25 @@ def test_input_shape(checkpoint, tmp_path):
     command = ["import-weights", "resnet18", str(checkpoint), "--out", str(out)]
     assert main([*command, "--input-shape", "224", "any", "1"]) == 0
     assert keras.saving.load_model(out).input_shape == (None, 224, None, 1)
+
+
+def test_into_the_encoder_of_a_network_that_is_trained(network, checkpoint, tmp_path, capsys):
+    run, data = tmp_path / "run", "--data shapes:count=2,size=64 --val shapes:count=1,size=64,seed=1"
+    command = f"train fcn {data} --backbone resnet18 --epochs 1 --steps-per-epoch 1 --batch-size 1 --out {run}"
+    assert main([*command.split(), "--learning-rate", "0", "--encoder-weights", f"resnet18={checkpoint}"]) == 0
+    assert "resnet18 from mine.pth" in capsys.readouterr().out
+    kernel = layers_by_name(keras.saving.load_model(run / "model.keras"))["conv1"].kernel
+    np.testing.assert_array_equal(kernel, network.conv1.weight.detach().numpy().transpose(2, 3, 1, 0))
+
+
+def test_checkpoints_for_training_that_cannot_be_had(tmp_path, capsys):
+    run = tmp_path / "run"
+    command = ["train", "fcn", "--data", "shapes:2", "--backbone", "resnet18", "--out", str(run)]
+    assert main([*command, "--encoder-weights", f"resnet18={tmp_path / 'no.pth'}"]) == 2
+    assert "no.pth" in capsys.readouterr().err and not (run / "config.json").exists()
+    with pytest.raises(SystemExit):
+        main([*command, "--encoder-weights", "no.pth"])
+    assert "'no.pth' is not NAME=FILE with a name of alexnet, " in capsys.readouterr().err
 
 
 def test_the_advice_repeats_what_was_asked(tmp_path, capsys, monkeypatch):

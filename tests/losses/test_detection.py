@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from keras_seg.losses.detection import (
-    BETA,
+    SMOOTH_L1_BETA,
     box_regression_loss,
     classification_loss,
     mask_loss,
@@ -30,7 +30,7 @@ def cross_entropy(logit, truth):
 
 
 def smooth_l1(x):
-    return 0.5 * x * x / BETA if abs(x) < BETA else abs(x) - 0.5 * BETA
+    return 0.5 * x * x / SMOOTH_L1_BETA if abs(x) < SMOOTH_L1_BETA else abs(x) - 0.5 * SMOOTH_L1_BETA
 
 
 def test_objectness_equals_loops():
@@ -46,7 +46,7 @@ def test_objectness_equals_loops():
 def test_box_regression_equals_loops():
     deltas, targets = normal(2, 5, 4, size=0.2), normal(2, 5, 4, seed=1, size=0.2)
     distances = (deltas - targets).astype("float64")[LABELS == 1]
-    assert (np.abs(distances) < BETA).any() and (np.abs(distances) > BETA).any()
+    assert (np.abs(distances) < SMOOTH_L1_BETA).any() and (np.abs(distances) > SMOOTH_L1_BETA).any()
     expected = sum(smooth_l1(x) for x in distances.flat)
     assert float(box_regression_loss(deltas, targets, LABELS)) == pytest.approx(expected / SAMPLES, rel=1e-5)
 

@@ -135,6 +135,55 @@ class TestFitted:
         assert (overlaps.max(axis=-1) > 0.6).all()
 
 
+def test_other_weights_of_deltas_and_heads_that_answer_in_them_find_the_same():
+    images = scenes()[0].astype("float32")
+    model, other = tiny(), tiny(box_weights=(2.0, 4.0, 6.0, 8.0))
+    other.set_weights(model.get_weights())
+    deltas = model.box_head.get_layer("box_pred")
+    deltas.kernel.assign(deltas.kernel * 500)  # boxes that differ from the proposals by pixels
+    change = np.tile(np.array([2, 4, 6, 8]) / [10, 10, 5, 5], 4).astype("float32")
+    other.box_head.get_layer("box_pred").kernel.assign(deltas.kernel * change)
+    found, expected = other.predict(images, verbose=0), model.predict(images, verbose=0)
+    assert (expected["num_detections"] > 3).all()
+    for key, values in expected.items():
+        # Coordinates up to 64, after rounding of deltas by the change.
+        np.testing.assert_allclose(found[key], values, rtol=0, atol=1e-4, err_msg=key)
+
+
+def test_the_losses_turn_where_beta_says():
+    """Far beyond all deltas the loss is their square over twice beta."""
+    images, truth = scenes()
+    scores = {beta: _losses(images, truth, smooth_l1_beta=beta) for beta in (100.0, 200.0)}
+    for name in LOSSES:
+        part = 2 if name in ("rpn_box_loss", "box_loss") else 1
+        assert scores[100.0][name] == pytest.approx(part * scores[200.0][name], rel=1e-5), name
+
+
+def test_the_threshold_of_crowds():
+    """A region that covers nothing by more than 1 is as none; by default it hides what lies in it."""
+    images, truth = scenes()
+    crowded = {name: values.copy() for name, values in truth.items()}
+    crowded["crowd"] = np.zeros((2, 3), bool)
+    crowded["crowd"][:, 2] = True
+    crowded["boxes"][:, 2], crowded["labels"][:, 2] = (0, 0, SIDE, SIDE), 0
+    alone, open_, hidden = (
+        _losses(images, truth, rpn_samples=2000),
+        _losses(images, crowded, rpn_samples=2000, crowd_threshold=1.0),
+        _losses(images, crowded, rpn_samples=2000),
+    )
+    assert open_ == pytest.approx(alone, rel=1e-5)
+    # Divided by all samples, of which the objects are left and anchors that stick out of the image.
+    for name in ("rpn_box_loss", "box_loss"):
+        assert hidden[name] > 1.5 * alone[name], name
+
+
+def _losses(images, truth, **options):
+    keras.utils.set_random_seed(0)
+    model = tiny(**options)
+    model.compile("sgd")
+    return model.evaluate(images, truth, batch_size=2, verbose=0, return_dict=True)
+
+
 def test_without_objects_it_trains_on_the_background(tmp_path):
     """From a data set, 16-bit, with gradients clipped; then again from the file."""
     import tensorflow as tf

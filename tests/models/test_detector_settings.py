@@ -26,6 +26,11 @@ def test_defaults_are_the_published_ones():
         0.7,
     )
     assert (settings.roi_threshold, settings.roi_samples, settings.roi_positive_fraction) == (0.5, 512, 0.25)
+    assert (settings.crowd_threshold, settings.box_weights, settings.smooth_l1_beta) == (
+        0.7,
+        (10.0, 10.0, 5.0, 5.0),
+        1 / 9,
+    )
     assert (settings.roi_layer, settings.sampling_ratio, settings.canonical_size) == ("align", 2, 224)
     assert (settings.score_threshold, settings.nms_threshold, settings.max_detections) == (0.05, 0.5, 100)
 
@@ -71,6 +76,10 @@ def test_anchors_of_levels():
         ({"roi_samples": 0}, ValueError, "`roi_samples` must be an integer of at least 1"),
         ({"rpn_samples": 1.5}, TypeError, "`rpn_samples` must be an integer"),
         ({"roi_positive_fraction": 1.1}, ValueError, "`roi_positive_fraction` must be a number within"),
+        ({"crowd_threshold": 1.1}, ValueError, "`crowd_threshold` must be a number within"),
+        ({"box_weights": (10, 5)}, ValueError, "`box_weights` must be four positive numbers"),
+        ({"box_weights": (10, 10, 5, 0)}, ValueError, "`box_weights` must be a number within"),
+        ({"smooth_l1_beta": 0}, ValueError, "`smooth_l1_beta` must be a number within"),
         ({"score_threshold": -0.1}, ValueError, "`score_threshold` must be a number within"),
         ({"nms_threshold": float("nan")}, ValueError, "`nms_threshold` must be a number within"),
         ({"canonical_size": 0}, ValueError, "`canonical_size` must be a number within"),
