@@ -51,8 +51,12 @@ def test_input_shape(checkpoint, tmp_path):
 
 def test_into_the_encoder_of_a_network_that_is_trained(network, checkpoint, tmp_path, capsys):
     run, data = tmp_path / "run", "--data shapes:count=2,size=64 --val shapes:count=1,size=64,seed=1"
-    command = f"train fcn {data} --backbone resnet18 --epochs 1 --steps-per-epoch 1 --batch-size 1 --out {run}"
-    assert main([*command.split(), "--learning-rate", "0", "--encoder-weights", f"resnet18={checkpoint}"]) == 0
+    command = (
+        f"train fcn {data} --backbone resnet18 --epochs 1 --steps-per-epoch 1 --batch-size 1 --out {run}"
+    )
+    assert (
+        main([*command.split(), "--learning-rate", "0", "--encoder-weights", f"resnet18={checkpoint}"]) == 0
+    )
     assert "resnet18 from mine.pth" in capsys.readouterr().out
     kernel = layers_by_name(keras.saving.load_model(run / "model.keras"))["conv1"].kernel
     np.testing.assert_array_equal(kernel, network.conv1.weight.detach().numpy().transpose(2, 3, 1, 0))

@@ -6,13 +6,16 @@ from keras_seg.ops.fast.dispatch import exporting
 
 
 def on_accelerator():
-    """Whether tensors lie on a GPU or TPU by default; False for what is traced to run in another process.
+    """Whether what is traced now will run on a GPU or TPU; False for what is to run in another process.
 
     On an H100 a turn of a compiled loop takes some 9 microseconds, whatever little it does: RoIAlign's
     gradient took 9.3 ms for 1000 boxes by sixteens (`benchmarks.ops`).
     """
-    if exporting():
-        return False
+    return not exporting() and has_accelerator()
+
+
+def has_accelerator():
+    """Whether this process has a GPU or TPU, where its tensors lie by default."""
     return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()]()
 
 

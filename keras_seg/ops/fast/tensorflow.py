@@ -14,6 +14,7 @@ from keras_seg.ops.fast import (
     suppression_tensorflow,
     winograd_tensorflow,
 )
+from keras_seg.ops.fast.devices import has_accelerator
 from keras_seg.ops.fast.dispatch import Native, exporting
 
 _LARGEST_FROZEN = 1.5e9
@@ -33,7 +34,7 @@ def under_xla():
 
 def _bags_serve(sampling_ratio, channels):
     """Where RoIAlign's sparse matrix wins: on CPUs, its entries not many more than the output's numbers."""
-    if under_xla() or tf.config.list_physical_devices("GPU"):
+    if under_xla() or has_accelerator():
         return False
     return sampling_ratio == -1 or (sampling_ratio <= 3 and channels >= 16)
 
@@ -55,7 +56,7 @@ def _fuses(pool_size, size):
     has to be compiled. And not for windows of so many cells that the loop's body grows long.
     """
     known = all(isinstance(length, int) for length in size) and pool_size[0] * pool_size[1] <= _MOST_CELLS
-    return known and tf.inside_function() and not exporting() and not tf.config.list_physical_devices("GPU")
+    return known and tf.inside_function() and not exporting() and not has_accelerator()
 
 
 def _pool_serves(windows, size):
@@ -65,7 +66,7 @@ def _pool_serves(windows, size):
 
 def _unpool_serves(windows):
     """Outside XLA, which is the faster, and on CPUs, where alone the scatter runs in order."""
-    return not under_xla() and not tf.config.list_physical_devices("GPU")
+    return not under_xla() and not has_accelerator()
 
 
 def _winograd_serves(shape, units, dtype):
@@ -78,7 +79,7 @@ def _winograd_serves(shape, units, dtype):
         return False
     if channels * units < _LEAST_PRODUCTS * (channels + units):
         return False
-    return tf.inside_function() and _compiling_serves() and not tf.config.list_physical_devices("GPU")
+    return tf.inside_function() and _compiling_serves() and not has_accelerator()
 
 
 def _compiling_serves():
@@ -89,7 +90,7 @@ def _compiling_serves():
 def _freezing_serves(num_bytes):
     """On CPUs, where kernels are laid out by oneDNN; a graph in one piece may have 2 GB, copies included."""
     fits = num_bytes < _LARGEST_FROZEN and _COPIES_OF_FROZEN * num_bytes < _memory() / 2
-    return fits and not tf.config.list_physical_devices("GPU")
+    return fits and not has_accelerator()
 
 
 def _memory():
