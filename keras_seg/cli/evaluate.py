@@ -71,7 +71,7 @@ def _evaluate_semantic(model, data, arguments):
 
 
 def _evaluate_detector(model, data, arguments):
-    from keras_seg.inference import evaluate_instances
+    from keras_seg.inference import FrozenModel, evaluate_instances
 
     refuse_options(arguments, ("proposals", "aggregate", "crf"), "a detector")
     given = {
@@ -81,4 +81,4 @@ def _evaluate_detector(model, data, arguments):
         "augment": arguments.augment,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    return evaluate_instances(model, data, batch_size=arguments.batch_size, **given)
+    return evaluate_instances(FrozenModel(model), data, batch_size=arguments.batch_size, **given)

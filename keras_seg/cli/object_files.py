@@ -38,7 +38,11 @@ class ObjectFiles:
         overlay=False,
         results=False,
     ):
-        self._model, self._names = opened.model, opened.class_names
+        from keras_seg.inference import FrozenModel
+
+        # One image takes less time than the preparation.
+        self._model = FrozenModel(opened.model) if len(paths) > 1 else opened.model
+        self._names = opened.class_names
         self._category_ids = opened.category_ids or range(1, _MOST_CATEGORIES + 1)
         self._folder, self._overlay = Path(folder), overlay
         score = _SCORE if score_threshold is None else score_threshold

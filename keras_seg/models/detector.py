@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_seg.layers.channel_of_conv import ChannelOfConv2D
 from keras_seg.layers.roi_layers import RoIAlign, RoIPool
 from keras_seg.losses import detection as losses
 from keras_seg.models.detector_settings import DetectorSettings
@@ -37,7 +38,7 @@ class MaskRCNN(keras.Model):
         features: keras.Model, images (N, H, W, C) of a fixed size to a dict of maps {"P2": ..., "P6": ...}.
         rpn_head: keras.Model, one map to logits (N, h, w, A) and deltas (N, h, w, 4A).
         box_head: keras.Model, features of boxes to logits (B, K + 1) and deltas (B, 4 (K + 1)).
-        mask_head: keras.Model, features of boxes to logits (B, m, n, K + 1).
+        mask_head: keras.Model, features of boxes to logits (B, m, n, K + 1), by a 1x1 convolution at its end.
         shared_stage: keras.Model that both heads' features go through first, or None.
         settings: `DetectorSettings`: every number of the method.
 
@@ -64,6 +65,7 @@ class MaskRCNN(keras.Model):
         self.anchors = settings.anchors_of(self.image_size, _map_sizes(features))
         self.box_regions = self._region_layer(box_head, "box_regions")
         self.mask_regions = self._region_layer(mask_head, "mask_regions")
+        self._mask_of_class = _one_class_of(mask_head)
         self.seeds = keras.random.SeedGenerator(settings.seed)
         self.loss_trackers = [keras.metrics.Mean(name=name) for name in LOSSES]
         self._scoring = False
@@ -225,9 +227,8 @@ class MaskRCNN(keras.Model):
     def _mask_logits(self, maps, boxes, classes, training):
         """Logits (N, B, m, n) of the mask of each box's class, 1 for label 0."""
         regions = self._regions(self.mask_regions, maps, boxes, training)
-        logits = self.mask_head(regions, training=training)
-        chosen = ops.reshape(ops.maximum(classes, 0), (-1, 1, 1, 1))
-        logits = ops.take_along_axis(logits, ops.broadcast_to(chosen, (*ops.shape(logits)[:3], 1)), axis=-1)
+        chosen = ops.reshape(ops.maximum(classes, 0), (-1,))
+        logits = self._mask_of_class(regions, chosen, training)
         return ops.reshape(logits, (-1, ops.shape(boxes)[1], *self.mask_size))
 
     def _region_losses(self, y_pred, truth):
@@ -315,6 +316,19 @@ class MaskRCNN(keras.Model):
         if "crowd" in truth:
             truth["crowd"] = ops.cast(truth["crowd"], "bool")
         return truth
+
+
+def _one_class_of(mask_head):
+    """A function (regions, classes, training) to the logits (B, m, n) of one class a region.
+
+    A closure, not a layer of the model, which would save the head's weights a second time.
+    """
+    last = mask_head.layers[-1]
+    if not ChannelOfConv2D.serves(last):
+        raise bad_argument("mask_head", "a model that ends in a 1x1 convolution with a bias", last)
+    features = keras.Model(mask_head.input, last.input)
+    channel = ChannelOfConv2D(last)
+    return lambda regions, classes, training: channel(features(regions, training=training), classes)
 
 
 def _map_sizes(features):

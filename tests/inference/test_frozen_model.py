@@ -1,12 +1,24 @@
 """FrozenModel: the model's own answers, at every size, as it was when it was frozen."""
 
+import collections
+
 import keras
 import numpy as np
 import pytest
 
 from keras_seg import fcn, unet
-from keras_seg.inference import FrozenModel, predict_probabilities, predict_proposals, predict_tiled
+from keras_seg.backbones.resnet import resnet18
+from keras_seg.inference import (
+    FrozenModel,
+    is_detector,
+    predict_instances,
+    predict_probabilities,
+    predict_proposals,
+    predict_tiled,
+)
+from keras_seg.inference.detector import OUTPUTS, Detector
 from tests.harness import pixels
+from tests.models.tiny_detector import scenes, tiny
 
 
 def backbone():
@@ -52,6 +64,34 @@ def test_answers_as_the_model(name, policy):
             assert received.dtype == np.float32
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_detector(policy):
+    keras.config.set_dtype_policy(policy)
+    model = tiny()
+    for norm in (layer for layer in model.features._flatten_layers() if hasattr(layer, "moving_variance")):
+        norm.moving_variance.assign(norm.moving_variance * 0.25)
+    # Scores and moves that differ from box to box, where the heads start near zero.
+    for name, factor in (("cls_score", 30), ("box_pred", 300)):
+        kernel = model.box_head.get_layer(name).kernel
+        kernel.assign(kernel * factor)
+    images = scenes(3)[0].astype("float32")
+    frozen = FrozenModel(model)
+    expected, received = model.predict_on_batch(images), frozen.predict_on_batch(images)
+    assert received.keys() == set(OUTPUTS) and min(expected["num_detections"]) > 3
+    if policy == "float32":
+        for name in OUTPUTS:
+            np.testing.assert_allclose(received[name], expected[name], rtol=0, atol=1e-3, err_msg=name)
+    else:
+        # Roundings decide which of equals is left out.
+        assert np.abs(received["scores"] - expected["scores"]).max() < 0.05
+    assert is_detector(frozen) and Detector(frozen).num_classes == 3
+    (found,) = predict_instances(frozen, images[:1].astype("uint8"))
+    expected = received["boxes"][0, : received["num_detections"][0]]
+    np.testing.assert_allclose(found.boxes, expected, rtol=0, atol=1e-4)
+    with pytest.raises(ValueError, match="48"):
+        frozen.predict_on_batch(images[:, :48])
+
+
 @pytest.mark.tf_only
 def test_keeps_the_weights_that_it_was_made_of():
     model = randomized(NETWORKS["unet"])
@@ -64,6 +104,28 @@ def test_keeps_the_weights_that_it_was_made_of():
     np.testing.assert_allclose(frozen.predict_on_batch(others), expected, atol=1e-4)
     again = FrozenModel(frozen).predict_on_batch(images)
     np.testing.assert_allclose(again - before, np.broadcast_to([5, 0, 0], before.shape), atol=1e-4)
+
+
+@pytest.mark.tf_only
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_normalization_costs_nothing(policy):
+    """It is in the kernels and biases of the convolutions, with what follows: residuals and ReLU."""
+    from tensorflow.python.eager import context
+
+    keras.config.set_dtype_policy(policy)
+    frozen = FrozenModel(randomized(lambda: resnet18((64, 64, 3))))
+    with context.collect_graphs(optimized=True) as graphs:
+        frozen.predict_on_batch(pixels(1, 64, 64, 3))
+    ran = collections.Counter(
+        node.op for graph in graphs for part in (graph, *graph.library.function) for node in _nodes(part)
+    )
+    fused = sum(count for op, count in ran.items() if "FusedConv2D" in op)
+    assert fused == 20, ran  # all convolutions of the network, without its classifier
+    assert not [op for op in ran if "BatchNorm" in op or op in ("Mul", "AddV2", "BiasAdd", "Relu")], ran
+
+
+def _nodes(graph_or_function):
+    return getattr(graph_or_function, "node_def", None) or graph_or_function.node
 
 
 @pytest.mark.tf_only

@@ -57,7 +57,7 @@ class TestFitted:
             overlaps = numbers(box_iou(truth["boxes"][image, :2], found["boxes"][image]))
             overlaps[found["labels"][image] != truth["labels"][image, :2, None]] = 0
             best = overlaps.argmax(axis=1)
-            assert (overlaps[[0, 1], best] > 0.6).all()
+            assert (overlaps[[0, 1], best] > 0.5).all()
             # The ellipse fills its mask but the corners.
             masks = found["masks"][image, best]
             centre, corners = masks[:, 10:18, 10:18], masks[:, [0, 0, -1, -1], [0, -1, 0, -1]]

@@ -1,6 +1,9 @@
 """A network of constant weights as a TensorFlow graph, which prepares constants only once."""
 
+import keras
 import tensorflow as tf
+
+from keras_seg.ops.fast.normalization_tensorflow import folding
 
 
 def frozen_function(call, input_shape):
@@ -10,11 +13,18 @@ def frozen_function(call, input_shape):
     a variable both are done at every call. Costs a copy of the weights, and another of those laid out anew.
 
     Args:
-        call: callable from a tensor to a tensor, which reads no variable.
+        call: callable from a tensor to a tensor, or a structure of them, which reads no variable.
         input_shape: shape of the tensor, None for free sides.
 
     Returns:
-        Callable from an array to a NumPy array.
+        Callable from an array to a NumPy array, or the structure.
     """
-    traced = tf.function(call, [tf.TensorSpec(input_shape, "float32")], autograph=False, jit_compile=False)
-    return lambda images: traced(tf.constant(images, "float32")).numpy()
+
+    def folded(images):
+        with folding():
+            return call(images)
+
+    traced = tf.function(folded, [tf.TensorSpec(input_shape, "float32")], autograph=False, jit_compile=False)
+    return lambda images: keras.tree.map_structure(
+        lambda tensor: tensor.numpy(), traced(tf.constant(images, "float32"))
+    )

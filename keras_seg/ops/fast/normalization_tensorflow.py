@@ -1,6 +1,25 @@
 """Batch normalization by TensorFlow's fused kernel, for graphs that XLA does not compile."""
 
+import contextlib
+
 import tensorflow as tf
+
+_FOLDING = False
+
+
+@contextlib.contextmanager
+def folding():
+    """What is traced in this context has constant weights: given statistics become a scale and a shift.
+
+    TensorFlow multiplies such a scale into the constant kernel of the convolution before it, and has oneDNN
+    add the shift, a shortcut and a ReLU behind it while it writes the convolution's output.
+    """
+    global _FOLDING
+    before, _FOLDING = _FOLDING, True
+    try:
+        yield
+    finally:
+        _FOLDING = before
 
 
 def batch_normalization(x, gamma, beta, mean, variance, epsilon, by_batch):
@@ -16,6 +35,10 @@ def batch_normalization(x, gamma, beta, mean, variance, epsilon, by_batch):
         The map, and the mean and the variance (divided by the count, not by one less) that it was
         normalized by.
     """
+    if _FOLDING and not by_batch:
+        scale = gamma * tf.math.rsqrt(variance + epsilon)
+        scaled = x * tf.cast(scale, x.dtype)
+        return tf.nn.bias_add(scaled, tf.cast(beta - mean * scale, x.dtype)), mean, variance
     nothing = tf.zeros((0,))
     result = tf.raw_ops.FusedBatchNormV3(
         x=x,
