@@ -7,8 +7,9 @@
 
 Both have the same weights and see the same 512 x 512 images, from pixels to detections and from pixels and
 objects to new weights, in the same process and the same rounds. torchvision is given masks of the whole
-image, which is what it takes; ours are 56 x 56 for each box. Aim on a CPU with TensorFlow: at most 0.7 of
-torchvision's time and no more memory.
+image, which is what it takes; ours are 56 x 56 for each box. "Frozen" is ours as a
+`keras_seg.inference.FrozenModel`, beside torchvision's predict: it has no such form. Aim on a CPU with
+TensorFlow: at most 0.7 of torchvision's time and no more memory.
 """
 
 import argparse
@@ -26,10 +27,13 @@ import numpy as np
 from benchmarks.timing import POLICIES, interleaved_medians, processor_name, write_results
 from keras_seg.data.objects import Objects
 from keras_seg.data.placement import Placement
+from keras_seg.inference import FrozenModel
 
 SIDE, CLASSES, OBJECTS = 512, 90, 8
 MOST_DETECTIONS = 100
-WORKS = ("predict", "training step")
+# The methods of both models that do a work. Freezing copies the weights, so its memory is a story of its own.
+WORKS = {"predict": "predict", "predict, frozen": "predict_frozen", "training step": "train"}
+MEASURED_FOR_MEMORY = ("predict", "training step")
 
 
 def main():
@@ -93,6 +97,13 @@ class KerasMaskRCNN:
     def predict(self, images):
         return self.model.predict_on_batch(images)["num_detections"].tolist()
 
+    @functools.cached_property
+    def _frozen(self):
+        return FrozenModel(self.model)
+
+    def predict_frozen(self, images):
+        return self._frozen.predict_on_batch(images)["num_detections"].tolist()
+
     def train(self, images, objects):
         self.model.train_on_batch(images, _truth(objects))
 
@@ -130,11 +141,11 @@ def _compare(precision, batch, repeats):
     images, objects = made_images(batch)
     print(f"detections: keras_seg {ours.predict(images)}, torchvision {peer.predict(images)}")
     rows = []
-    for work in WORKS:
-        name, arguments = ("predict", (images,)) if work == "predict" else ("train", (images, objects))
+    for work, name in WORKS.items():
+        arguments = (images, objects) if name == "train" else (images,)
         functions = {
-            "keras_seg": lambda name=name, arguments=arguments: getattr(ours, name)(*arguments),
-            "torchvision": lambda name=name, arguments=arguments: getattr(peer, name)(*arguments),
+            "keras_seg": functools.partial(getattr(ours, name), *arguments),
+            "torchvision": functools.partial(getattr(peer, name.removesuffix("_frozen")), *arguments),
         }
         times = interleaved_medians(functions, repeats)
         rows.append(
@@ -149,7 +160,7 @@ def _compare(precision, batch, repeats):
             }
         )
         print(
-            f"{work:14} {precision:9} batch {batch}   keras_seg ({keras.backend.backend()}) "
+            f"{work:15} {precision:9} batch {batch}   keras_seg ({keras.backend.backend()}) "
             f"{times['keras_seg']:.3f} s   torchvision {times['torchvision']:.3f} s   "
             f"ratio {rows[-1]['ratio']:.2f}",
             flush=True,
@@ -222,7 +233,7 @@ def _memory(precision, batch):
 
 def _memory_with(weights, precision, batch):
     rows = []
-    for work in WORKS:
+    for work in MEASURED_FOR_MEMORY:
         peaks = {}
         for who in ("keras_seg", "torchvision"):
             command = [sys.executable, "-m", "benchmarks.mask_rcnn", "--memory-of", who, work, weights]

@@ -128,8 +128,8 @@ def _interpolated(weights):
 
 def _interpolated_gradient(upstream):
     first, second, third, fourth = upstream
-    half = (second + third) / 2
-    return first + half, (second - third) / 2, half + fourth
+    less = (second + third) * -0.5  # subtracted, as in `_sums`
+    return first - less, (second - third) / 2, fourth - less
 
 
 def _differences(cells):
@@ -141,7 +141,9 @@ def _differences(cells):
 def _sums(products):
     """Four products to two outputs, along one axis: the paper's A."""
     first, second, third, fourth = products
-    return first + second + third, second - third - fourth
+    # No sum of three: TensorFlow makes an `AddN` of it, which its clustering for XLA leaves out, and there are
+    # several programs with maps between them where there was one, which takes twice the time.
+    return first - (-second - third), second - third - fourth
 
 
 def _spread(outputs):
