@@ -141,8 +141,8 @@ def _differences(cells):
 def _sums(products):
     """Four products to two outputs, along one axis: the paper's A."""
     first, second, third, fourth = products
-    # No sum of three: TensorFlow makes an `AddN` of it, which its clustering for XLA leaves out, and there are
-    # several programs with maps between them where there was one, which takes twice the time.
+    # No sum of three: TensorFlow makes an `AddN` of it, which its clustering for XLA leaves out, and there
+    # are several programs with maps between them where there was one, which takes twice the time.
     return first - (-second - third), second - third - fourth
 
 

@@ -64,6 +64,7 @@ def test_answers_as_the_model(name, policy):
             assert received.dtype == np.float32
 
 
+@pytest.mark.tf_only
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_a_detector(policy):
     keras.config.set_dtype_policy(policy)

@@ -36,9 +36,8 @@ def test_is_the_channel_of_the_whole(dtype):
 
 def test_gradients_are_those_of_the_whole():
     conv, x = convolution(), numbers(maps())
-    conv.trainable = False  # PyTorch gives its gradients to all that want one
-    one, chosen = ChannelOfConv2D(conv), np.eye(5, dtype="float32")[CHANNELS][:, None, None]
-    weigh = np.random.default_rng(1).normal(size=(5, 3, 4)).astype("float32")
+    one, chosen = ChannelOfConv2D(conv), ops.one_hot(CHANNELS, 5)[:, None, None]
+    weigh = ops.convert_to_tensor(np.random.default_rng(1).normal(size=(5, 3, 4)).astype("float32"))
     received = gradient(lambda x: ops.sum(one(x, CHANNELS) * weigh), x)
     expected = gradient(lambda x: ops.sum(ops.sum(conv(x) * chosen, axis=-1) * weigh), x)
     np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-5)
