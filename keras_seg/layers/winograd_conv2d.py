@@ -22,13 +22,15 @@ class WinogradConv2D(Conv2D):
     Where it is: on TensorFlow on a CPU, in a graph of one image size without `jit_compile`, which is not
     traced for export; for kernels of 3 x 3, stride 1, and so many channels that the products outweigh the
     transforms, 200 in and out. There a convolution of 256 channels takes about 0.7 of its time in float32,
-    and 0.6 with its gradient; in bfloat16 about as long as before, and 0.9 with it. Wider ones take 0.5 to
-    0.6 in either (`benchmarks.winograd`, docs/results.md).
+    and 0.6 with its gradient; in bfloat16 0.9 and about 0.8. Wider ones take 0.5 to 0.6 in float32 and 0.5 to
+    0.8 in bfloat16 (`benchmarks.winograd`, docs/results.md).
     Everywhere else it is Keras's own layer, on a GPU too, where cuDNN chooses. Numbers are Keras's up to
     rounding, of about twice the size.
 
     Arguments, weights, inputs and outputs are those of Keras's layer, and weights may be exchanged with it.
-    The first call of a shape compiles, one second for a convolution and two for its gradient.
+    The first call of a shape compiles, one second for a convolution and two for its gradient, and what is
+    compiled stays in memory: 0.6 GiB for the shapes of a Mask R-CNN that trains (`benchmarks.mask_rcnn
+    --memory`).
 
     Reference: A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section
     4.1.
