@@ -16,9 +16,7 @@ def largest_difference(received, expected):
 TOLERANCE = 1e-4
 
 
-@pytest.mark.parametrize(
-    "name", ["alexnet", "googlenet", "resnet50", pytest.param("vgg16", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["alexnet", "googlenet", "resnet50", "vgg16"])
 def test_classifiers(name):
     state, golden = require(name)
     model, report = from_torchvision(name, state, return_report=True)
