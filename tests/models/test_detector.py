@@ -26,8 +26,9 @@ def fitted():
     model = tiny()
     images, truth = scenes()
     before = [np.array(weight) for weight in model.weights]
-    model.compile(keras.optimizers.Adam(2e-3))
-    log = model.fit(images, truth, batch_size=2, epochs=90, verbose=0).history
+    # A rate that falls to nothing: at a constant one the last steps go where rounding takes them.
+    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, 130)))
+    log = model.fit(images, truth, batch_size=2, epochs=130, verbose=0).history
     return model, log, before
 
 
@@ -57,7 +58,7 @@ class TestFitted:
             overlaps = numbers(box_iou(truth["boxes"][image, :2], found["boxes"][image]))
             overlaps[found["labels"][image] != truth["labels"][image, :2, None]] = 0
             best = overlaps.argmax(axis=1)
-            assert (overlaps[[0, 1], best] > 0.5).all()
+            assert (overlaps[[0, 1], best] > 0.6).all()
             # The ellipse fills its mask but the corners.
             masks = found["masks"][image, best]
             centre, corners = masks[:, 10:18, 10:18], masks[:, [0, 0, -1, -1], [0, -1, 0, -1]]

@@ -29,8 +29,8 @@ def scene(seed=1):
     return boxes.astype("float32"), objects, labels, crowd
 
 
-def labels_by_loops(boxes, objects, labels, crowd, low, high, low_quality, crowd_threshold=0.7):
-    return by_loops(boxes, objects, low, high, low_quality, labels >= 0, crowd, crowd_threshold)
+def labels_by_loops(boxes, objects, labels, crowd, low, high, low_quality):
+    return by_loops(boxes, objects, low, high, low_quality, labels >= 0, crowd, 0.7)
 
 
 def check_deltas(received, rows, boxes, matches, objects, labels, weights):
