@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_seg.inference.frozen_model import FrozenModel
+from keras_seg.inference.frozen_model import thawed
 from keras_seg.models.detector import MaskRCNN
 from keras_seg.utils.validation import bad_argument
 
@@ -17,16 +17,12 @@ def is_detector(model):
         model: keras.Model or FrozenModel. A `MaskRCNN` is a detector, and so is any functional model whose
             outputs are a dict with the names in `OUTPUTS`, such as one with a MaskRCNN in it.
     """
-    model = _thawed(model)
+    model = thawed(model)
     if isinstance(model, MaskRCNN):
         return True
     # Sequential models that are not built have no outputs.
     outputs = getattr(model, "output", None) if isinstance(model, keras.Model) and model.built else None
     return isinstance(outputs, dict) and outputs.keys() >= set(OUTPUTS)
-
-
-def _thawed(model):
-    return model.model if isinstance(model, FrozenModel) else model
 
 
 class Detector:
@@ -53,7 +49,7 @@ class Detector:
             raise bad_argument("model", "built for images of one size (H, W, C)", f"input_shape {shape}")
         self.model = model
         self.input_size, self.channels = tuple(shape[1:3]), shape[3]
-        self.num_classes = getattr(_thawed(model), "num_classes", None)
+        self.num_classes = getattr(thawed(model), "num_classes", None)
 
     def detect(self, images):
         """Run one batch: array (N, H, W, C), 0..255 -> list of N dicts, without the rows of padding.

@@ -6,6 +6,11 @@ from keras_seg.ops.fast import native_form
 from keras_seg.utils.validation import bad_argument
 
 
+def thawed(model):
+    """The keras.Model that a FrozenModel was made of; any other model itself."""
+    return model.model if isinstance(model, FrozenModel) else model
+
+
 class FrozenModel:
     """A model as it is now, for many predictions in a row: later changes of its weights do not show.
 
@@ -35,7 +40,7 @@ class FrozenModel:
     """
 
     def __init__(self, model):
-        self.model = model.model if isinstance(model, FrozenModel) else model
+        self.model = thawed(model)
         self.name = model.name
         self.input_shape = model.input_shape
         self._freeze = native_form("frozen_function", num_bytes=4 * self.model.count_params())
