@@ -48,7 +48,9 @@ def time_table(rows):
     lines = [f"\n{first['op']}, {first['work']}, {first['dtype']}: {first['shapes']}"]
     lines.append(_TIMES.format("", "form", "ms", "ratio", "aim", "", "floor ms", "x floor"))
     for row in rows:
-        name = " ".join(filter(None, (row["worker"], row["mode"], row.get("layout"))))
+        layouts = row.get("layout_seconds") or {}
+        layout = min(layouts, key=layouts.get, default=None)
+        name = " ".join(filter(None, (row["worker"], row["mode"], layout)))
         if row["seconds"] is None:
             lines.append(f"  {name:32}{row['form'] or '':10}  {_reason(row)}")
             continue
@@ -65,6 +67,11 @@ def time_table(rows):
                 _number(floor and row["seconds"] / floor),
             )
         )
+        lines += [
+            f"    in {other}, when the layout was chosen: {_number(seconds * 1e3)} ms"
+            for other, seconds in layouts.items()
+            if other != layout
+        ]
     reasons = sorted({row["unchecked"] for row in rows if "unchecked" in row})
     lines += [f"  the results were not checked: {reason}" for reason in reasons]
     return "\n".join(lines)

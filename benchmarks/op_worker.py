@@ -48,7 +48,7 @@ class KerasOps:
         return {"packages": f"keras {self.keras.__version__}, {self._facts['package']}", **self._facts}
 
     def function(self, name, case, arrays, work, dtype="float32", mode=None, form="default"):
-        """A function that runs the op and waits for it, and None for the layout, which is channels last.
+        """A function that runs the op and waits for it, and None for layouts: it has one, channels last.
 
         The function is of how often to run it, and returns the outputs and the gradients to the features,
         both as sequences.
@@ -201,9 +201,9 @@ class Worker:
         case = CASES[op]
         arrays = arrays_of(case, dtype, quick)
         started = time.perf_counter()
-        function, layout = self.engine.function(op, case, arrays, work, dtype, mode=mode, form=form)
+        function, layouts = self.engine.function(op, case, arrays, work, dtype, mode=mode, form=form)
         outputs, gradients = function()
-        reply = {"layout": layout, "first_call_seconds": time.perf_counter() - started}
+        reply = {"layout_seconds": layouts, "first_call_seconds": time.perf_counter() - started}
         results = self.engine.arrays(outputs), self.engine.arrays(gradients)
         reply["bytes"] = least_bytes(case, work, arrays, *results, dtype)
         if expected:

@@ -41,7 +41,10 @@ class TorchOps:
         }
 
     def function(self, name, case, arrays, work, dtype="float32", **unused):
-        """A function that runs the op so many times and waits, and the layout that it was fastest in."""
+        """A function that runs the op and waits, in the faster layout, and seconds by layout, or None.
+
+        The function is of how often to run it.
+        """
         if case.peer is None:
             raise NotImplementedError("neither torch nor torchvision has the op")
         if case.peer == "torchvision" and self.torchvision is None:
@@ -53,8 +56,8 @@ class TorchOps:
         }
         if not (case.features and case.maps):
             return functions["NCHW"], None
-        layout = min(functions, key=lambda layout: _fastest(functions[layout]))
-        return functions[layout], layout
+        times = {layout: _fastest(function) for layout, function in functions.items()}
+        return functions[min(times, key=times.get)], times
 
     def _in_layout(self, name, case, arrays, work, dtype, memory_format):
         tensors = {

@@ -81,6 +81,18 @@ def add_over_chunks(function, total, regions, size, *others):
     return ops.fori_loop(0, ops.shape(parts[0])[0], add, total)
 
 
+def even_chunk(count, most):
+    """The size of chunk, up to `most`, that divides a known count; `most` where only small ones do.
+
+    What fills up the last chunk is left out of the results by a copy of them all.
+    """
+    if not isinstance(count, int):
+        return most
+    if count <= most:
+        return max(count, 1)
+    return next((size for size in range(most, most // 2, -1) if count % size == 0), most)
+
+
 def boxes_at_once(entries, most_entries, most_boxes):
     """How many boxes a chunk may have, where each is written down as a list of entries.
 

@@ -4,18 +4,28 @@ Two ways to it. The portable one goes tap by tap, over all boxes or a chunk of t
 The other writes the taps down as one sparse matrix, for the backends whose `ops/fast` can multiply by it.
 """
 
+import functools
+
 import keras
 from keras import ops
 
 from keras_seg.ops.fast import native_form, on_accelerator
 from keras_seg.ops.roi_bags import fixed_bags, window_bags
-from keras_seg.ops.roi_chunks import add_over_chunks, boxes_at_once, largest_of, map_over_chunks
+from keras_seg.ops.roi_chunks import (
+    add_over_chunks,
+    boxes_at_once,
+    even_chunk,
+    largest_of,
+    map_over_chunks,
+)
 from keras_seg.ops.roi_regions import wide_dtype
 from keras_seg.ops.roi_samples import region_axis, sample_tap, window_sizes, window_tap
 
 # Boxes at a time in the portable loops on CPUs. Sixteen of 7 x 7 x 256 are 800 kB, which stay in a core's
 # cache, and a chunk of adaptive boxes goes on until its largest box is done. Accelerators take all at once.
 LOOP_CHUNK = 16
+# Of halves there are few chunks: XLA on CPUs widens the whole result at each turn that writes a part of it.
+HALVES_CHUNK = 64
 # Boxes at a time where the taps are written down and their number is open: each bin has about as many
 # entries, of 40 bytes, as it has pixels; and the gradient of each chunk is a whole table. Fewer at a time
 # where one box has thousands of pixels in each bin.
@@ -23,7 +33,7 @@ BAG_CHUNK = 128
 BAG_ENTRIES = 2**21
 # The most taps for which the forward loop is unrolled: sampling_ratio 2 has (2 * 2) ** 2. XLA then fuses it
 # into one pass that holds nothing but its output. The gradient is not faster unrolled, and compiles for
-# longer.
+# longer; and of halves in chunks compiling took more memory than the op.
 UNROLLED_TAPS = 16
 
 
@@ -65,16 +75,17 @@ class RegionMeans:
         return means(table)
 
     def _forward(self, table, regions, bags_of):
+        few = not self.adaptive and self.taps**2 <= UNROLLED_TAPS
+        known = None not in (*table.shape, *regions.boxes.shape)
+        compiled = native_form("compiled_taps", known=known) if few else None
+        if compiled:
+            return compiled(functools.partial(self._loop_forward, unroll=True))(table, regions)
         product = self._native("bag_sums", table)
         if product is None:
-            unroll = not self.adaptive and self.taps**2 <= UNROLLED_TAPS
-
-            def loop(regions):
-                return self._loop_forward(table, regions, unroll)
-
             # A graph that nothing compiles may gather for all taps before it adds them: in chunks there too.
-            at_once = native_form("add_rows") and (unroll or on_accelerator())
-            return map_over_chunks(loop, regions, None if at_once else LOOP_CHUNK)
+            if native_form("add_rows") and (few or on_accelerator()):
+                return self._loop_forward(table, regions, unroll=few)
+            return self._chunked_forward(table, regions, few)
 
         def shaped(sums):
             return ops.reshape(sums, (-1, *self.output_size, table.shape[-1]))
@@ -87,6 +98,13 @@ class RegionMeans:
             return shaped(ops.cast(product(table, bags_of(regions)), dtype))
 
         return map_over_chunks(forward, regions, self._boxes_at_once(regions))
+
+    def _chunked_forward(self, table, regions, few):
+        most, halves = LOOP_CHUNK, keras.backend.standardize_dtype(table.dtype) != wide_dtype(table)
+        if halves and not self.adaptive:
+            most = HALVES_CHUNK
+        loop = functools.partial(self._loop_forward, table, unroll=few and not halves)
+        return map_over_chunks(loop, regions, even_chunk(ops.shape(regions.boxes)[0], most))
 
     def _backward(self, upstream, rows, regions, bags_of):
         """The gradient to the table, (T, C), in the dtype of the arithmetic."""

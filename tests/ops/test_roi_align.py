@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_seg.ops import roi_align, roi_means
+from keras_seg.ops.roi_chunks import even_chunk
 from tests.ops.box_cases import boxes_about
 from tests.ops.roi_cases import (
     HARD_BOXES,
@@ -193,14 +194,15 @@ def test_boxes_that_are_no_numbers(sampling, form):
     assert not value[0, np.isnan(boxes[0]).any(-1)].any()
 
 
-@pytest.mark.parametrize("channels", [16, 80])  # 80 are read in two parts where maps are made wide
+# 80 channels are read in two parts where maps are made wide; 2 * 67 boxes fill no number of chunks.
+@pytest.mark.parametrize(("channels", "count"), [(16, 67), (80, 20)])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision(form, dtype, channels):
+def test_half_precision(form, dtype, channels, count):
     """Read and written with 8 or 11 bits, computed in float32: off by half a unit in the last place."""
     ops = keras.ops
     features = ops.cast(random_map(2, 13, 17, channels), dtype)
-    boxes = boxes_about(20, 52, 68, images=2) + 300.5 / 4 - 75
-    upstream = ops.cast(random_map(2, 20, 3, 3, channels, seed=1), dtype)
+    boxes = boxes_about(count, 52, 68, images=2) + 300.5 / 4 - 75
+    upstream = ops.cast(random_map(2, count, 3, 3, channels, seed=1), dtype)
     assert keras.backend.standardize_dtype(roi_align(features, boxes, 3, 0.25).dtype) == dtype
     value, gradient = run(features, boxes, (3, 3), upstream, spatial_scale=0.25)
     exact, exact_upstream = (ops.convert_to_numpy(ops.cast(x, "float32")) for x in (features, upstream))
@@ -210,6 +212,11 @@ def test_half_precision(form, dtype, channels):
     assert np.all(np.abs(value - expected) <= half_unit * np.abs(expected) + TOLERANCE)
     expected = np.einsum("nkpqyx,nkpqc->nyxc", weights, exact_upstream)
     assert np.all(np.abs(gradient - expected) <= half_unit * np.abs(expected) + 10 * TOLERANCE)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1000, 10), (128, 16), (17, 16), (5, 5), (0, 1), (None, 16)])
+def test_chunks_that_leave_nothing_over(count, size):
+    assert even_chunk(count, 16) == size
 
 
 @pytest.mark.parametrize("sampling", [2, -1])

@@ -162,6 +162,30 @@ def test_where_it_is_used():
 
 
 @pytest.mark.tf_only
+def test_kernels_are_made_when_they_are_due():
+    """Once in the forward, again in the gradient, and not before the map is there: else all are kept."""
+    import tensorflow as tf
+
+    from keras_seg.ops.fast import winograd_tensorflow
+
+    @tf.function
+    def gradients(x, kernel):
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel])
+            outputs = winograd_tensorflow.conv_3x3(x, kernel, 1, 1)
+        return tape.gradient(outputs, [x, kernel])
+
+    graph = gradients.get_concrete_function(tf.TensorSpec((1, 16, 16, 8)), tf.TensorSpec((3, 3, 8, 8))).graph
+    transforms = [
+        operation
+        for operation in graph.get_operations()
+        if "PartitionedCall" in operation.type and operation.inputs[0].shape == (3, 3, 8, 8)
+    ]
+    assert len(transforms) == 2
+    assert all(operation.control_inputs for operation in transforms)
+
+
+@pytest.mark.tf_only
 def test_a_graph_saved_with_it_asks_for_no_compiler(tmp_path):
     """Keras's own export keeps the hints; a server without XLA must be able to pass over them."""
     import tensorflow as tf

@@ -87,6 +87,11 @@ def _compiling_serves():
     return not under_xla() and not exporting()
 
 
+def _taps_compile(known):
+    """Where the loop over RoIAlign's taps is compiled by itself: on CPUs, in graphs of one size."""
+    return known and tf.inside_function() and _compiling_serves() and not has_accelerator()
+
+
 def _freezing_serves(num_bytes):
     """On CPUs, where kernels are laid out by oneDNN; a graph in one piece may have 2 GB, copies included."""
     fits = num_bytes < _LARGEST_FROZEN and _COPIES_OF_FROZEN * num_bytes < _memory() / 2
@@ -117,6 +122,7 @@ NATIVE = {
     "bag_sums": Native(roi_tensorflow.bag_sums, _bags_serve),
     "bag_sums_gradient": Native(roi_tensorflow.bag_sums_gradient, _bags_serve),
     "compiled": Native(roi_tensorflow.compiled, _compiling_serves),
+    "compiled_taps": Native(roi_tensorflow.compiled, _taps_compile),
     "conv_3x3": Native(winograd_tensorflow.conv_3x3, _winograd_serves),
     "frozen_batch_normalization": Native(
         normalization_tensorflow.frozen_batch_normalization, lambda: not under_xla()

@@ -49,18 +49,25 @@ def conv_3x3(x, kernel, pad, dilation):
 
     @tf.custom_gradient
     def convolve(x, kernel):
-        kernels = _kernel(kernel)
-
         def gradient(upstream):
-            back = winograd.turned(kernels)
+            back = winograd.turned(_kernel_when_due(kernel, upstream))
             return (
                 _convolved(upstream, back, 2 * dilation - pad, dilation, transpose=True),
                 _for_kernel(x, upstream, pad, dilation),
             )
 
-        return _convolved(x, kernels, pad, dilation, transpose=False), gradient
+        return _convolved(x, _kernel_when_due(kernel, x), pad, dilation, transpose=False), gradient
 
     return convolve(x, tf.convert_to_tensor(kernel))
+
+
+def _kernel_when_due(kernel, x):
+    """The kernel as the products take it, made when `x` is there, and once more for the gradient.
+
+    Else those of all layers, 16 / 9 of their weights, would be made at the start and kept until used.
+    """
+    with tf.control_dependencies([x]):
+        return _kernel(kernel)
 
 
 class _Cut(NamedTuple):
