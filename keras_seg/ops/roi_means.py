@@ -25,7 +25,7 @@ from keras_seg.ops.roi_samples import region_axis, sample_tap, window_sizes, win
 # cache, and a chunk of adaptive boxes goes on until its largest box is done. Accelerators take all at once.
 LOOP_CHUNK = 16
 # Of halves there are few chunks: XLA on CPUs widens the whole result at each turn that writes a part of it.
-HALVES_CHUNK = 64
+HALVES_CHUNK = 32
 # Boxes at a time where the taps are written down and their number is open: each bin has about as many
 # entries, of 40 bytes, as it has pixels; and the gradient of each chunk is a whole table. Fewer at a time
 # where one box has thousands of pixels in each bin.
