@@ -56,7 +56,7 @@ def _fuses(pool_size, size):
     has to be compiled. And not for windows of so many cells that the loop's body grows long.
     """
     known = all(isinstance(length, int) for length in size) and pool_size[0] * pool_size[1] <= _MOST_CELLS
-    return known and tf.inside_function() and not exporting() and not has_accelerator()
+    return known and _parts_compile()
 
 
 def _pool_serves(windows, size):
@@ -79,7 +79,7 @@ def _winograd_serves(shape, units, dtype):
         return False
     if channels * units < _LEAST_PRODUCTS * (channels + units):
         return False
-    return tf.inside_function() and _compiling_serves() and not has_accelerator()
+    return _parts_compile()
 
 
 def _compiling_serves():
@@ -87,9 +87,9 @@ def _compiling_serves():
     return not under_xla() and not exporting()
 
 
-def _taps_compile(known):
-    """Where the loop over RoIAlign's taps is compiled by itself: on CPUs, in graphs of one size."""
-    return known and tf.inside_function() and _compiling_serves() and not has_accelerator()
+def _parts_compile():
+    """Whether a part of what is traced may be compiled by a hint: in graphs that run here, on a CPU."""
+    return tf.inside_function() and _compiling_serves() and not has_accelerator()
 
 
 def _freezing_serves(num_bytes):
@@ -122,7 +122,7 @@ NATIVE = {
     "bag_sums": Native(roi_tensorflow.bag_sums, _bags_serve),
     "bag_sums_gradient": Native(roi_tensorflow.bag_sums_gradient, _bags_serve),
     "compiled": Native(roi_tensorflow.compiled, _compiling_serves),
-    "compiled_taps": Native(roi_tensorflow.compiled, _taps_compile),
+    "compiled_taps": Native(roi_tensorflow.compiled, lambda known: known and _parts_compile()),
     "conv_3x3": Native(winograd_tensorflow.conv_3x3, _winograd_serves),
     "frozen_batch_normalization": Native(
         normalization_tensorflow.frozen_batch_normalization, lambda: not under_xla()
