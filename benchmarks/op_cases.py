@@ -31,6 +31,8 @@ class Case(NamedTuple):
         compare: "values" within a tolerance; "boxes", the same indices but for ties of the arithmetic; or
             "nothing", where the peer's definition is another one.
         maps: whether arrays of rank 4 are maps (N, H, W, C), which the peer takes in the faster layout.
+        own: callable from `keras_seg.ops` and the tensors to a dict of those that an earlier op makes, in its
+            own form; or None.
     """
 
     shapes: str
@@ -41,6 +43,7 @@ class Case(NamedTuple):
     aims: dict = {}
     compare: str = "values"
     maps: bool = True
+    own: Callable | None = None
 
     @property
     def works(self):
@@ -111,6 +114,12 @@ def _pool_call(ops, x):
     return ops.max_pool_with_argmax(x, 2)
 
 
+def _own_indices(ops, x, indices):
+    """The same numbers as a pool's second result."""
+    ones = ops.max_unpool(x * 0 + 1, indices, 2)
+    return {"indices": ops.max_pool_with_argmax(ones, 2)[1]}
+
+
 def _pyramid_call(ops, boxes, **maps):
     return ops.multilevel_roi_align(maps, boxes, OUTPUT_SIZE, sampling_ratio=SAMPLING_RATIO)
 
@@ -174,7 +183,7 @@ CASES = {
     ),
     "max_unpool": Case(
         "8x112x112x64 to 224x224", op_inputs.unpool, lambda ops, x, indices: ops.max_unpool(x, indices, 2),
-        "torch", ("x",), _aims({FORWARD: 0.30}),
+        "torch", ("x",), _aims({FORWARD: 0.30}), own=_own_indices,
     ),
     "nms": Case(
         f"5000 clustered boxes, IoU {NMS_THRESHOLD}, at most {MAX_OUTPUT}", op_inputs.proposals,

@@ -57,6 +57,8 @@ class KerasOps:
             key: self._tensor(array, dtype if key in (*case.features, "upstream") else None)
             for key, array in arrays.items()
         }
+        if case.own:
+            tensors |= case.own(self.ops, **{key: x for key, x in tensors.items() if key != "upstream"})
 
         def call(**inputs):
             outputs = case.call(self.ops, **inputs)

@@ -1,20 +1,22 @@
 """Pooling with indices and unpooling by PyTorch's own kernels, which know indices of 64 bits only.
 
-On CPUs a batch is taken in parts, so that its wide indices stay in the processor's cache: as many images as
-there are threads for scatters, where each thread takes one, and for pools, whose kernels share an image, as
-many as have few bytes. `max_unpool2d` is not used: with the channels last its threads write in any order, so
-any claimant of a place may stay.
+The indices of a pool are the lower halves of those that its kernel wrote, a view of them, and unpooling finds
+the whole ones behind such a view: nothing is converted on the way from the one to the other.
+
+`max_unpool2d` is not used: with the channels last its threads write in any order, so any claimant of a place
+may stay.
 """
 
+import contextlib
+import sys
+
 import torch
+import torch.nn.functional as F
 
 from keras_seg.ops.pooling_windows import pooled_size
 from keras_seg.ops.unpooled_places import unpool_anywhere
 
-# Of wide indices in one part of a pool's batch. 8 x 224 x 224 x 64, 6 MB an image, take 10 to 20 % less time
-# one image at a time than two at a time.
-_PART_BYTES = 2**22
-_KERNELS = torch.ops.aten
+_LOWER_HALF = 0 if sys.byteorder == "little" else 1
 
 
 def even_padding(size, pool_size, strides, padding):
@@ -38,7 +40,8 @@ def max_pool_with_argmax(x, pool_size, strides, padding):
         pool_size, strides, padding: pairs, as of `check_windows`.
     """
     padding = even_padding(x.shape[1:3], pool_size, strides, padding)
-    return _Pool.apply(x, pool_size, strides, padding)
+    values, whole = F.max_pool2d(_planes(x.contiguous()), pool_size, strides, padding, return_indices=True)
+    return _channels_last(values), _lower_halves(_channels_last(whole))
 
 
 def max_unpool(values, indices, pool_size, strides, padding, output_size):
@@ -52,42 +55,12 @@ def max_unpool(values, indices, pool_size, strides, padding, output_size):
         output_size: pair of ints.
     """
     windows = (pool_size, strides, padding, output_size)
-    if values.device.type != "cpu" and not _claim_apart(indices, *windows):
+    if values.device.type == "cpu":
+        return _Unpool.apply(values, indices, windows)
+    whole = _whole(indices)
+    if not _claim_apart(whole, *windows):
         return unpool_anywhere(values, indices, *windows)
-    return _Unpool.apply(values, indices, windows)
-
-
-class _Pool(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, pool_size, strides, padding):
-        x = x.contiguous()
-        count = pooled_size(x.shape[1:3], pool_size, strides, padding)
-        values = x.new_empty((x.shape[0], *count, x.shape[3]))
-        indices = torch.empty_like(values, dtype=torch.int32)
-        ctx.windows = (pool_size, strides, padding, (1, 1), False)
-        for part, wide in _parts(indices, _PART_BYTES):
-            _KERNELS.max_pool2d_with_indices.out(
-                _planes(x[part]), *ctx.windows, out=_planes(values[part]), indices=_planes(wide)
-            )
-            indices[part] = wide
-        ctx.save_for_backward(x, indices)
-        ctx.mark_non_differentiable(indices)
-        return values, indices
-
-    @staticmethod
-    def backward(ctx, upstream, _):
-        x, indices = ctx.saved_tensors
-        upstream, gradient = upstream.contiguous(), torch.empty_like(x)
-        for part, wide in _parts(indices, _PART_BYTES):
-            wide.copy_(indices[part])
-            _KERNELS.max_pool2d_with_indices_backward.grad_input(
-                _planes(upstream[part]),
-                _planes(x[part]),
-                *ctx.windows,
-                _planes(wide),
-                grad_input=_planes(gradient[part]),
-            )
-        return gradient, None, None, None
+    return _Unpool.apply(values, whole, windows)
 
 
 class _Unpool(torch.autograd.Function):
@@ -100,72 +73,112 @@ class _Unpool(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):
         (indices,) = ctx.saved_tensors
-        _, h, w, channels = indices.shape
-        order = torch.arange(1, h * w + 1, dtype=torch.int32, device=indices.device)
-        order = order.reshape(1, h, w, 1).expand(1, h, w, channels)
-        gradient = upstream.new_empty(indices.shape)
-        for part, wide in _parts(indices):
-            wide.copy_(indices[part])
-            fetched = _fetch(upstream[part], wide)
-            if not _claim_apart(indices[part], *ctx.windows):
-                numbers = order.expand(wide.shape)
-                stays = _fetch(_scatter(numbers, wide, ctx.windows[-1]), wide) == numbers
-                fetched = torch.where(stays, fetched, 0)
-            gradient[part] = fetched
-        return gradient, None, None
-
-
-def _claim_apart(indices, pool_size, strides, padding, output_size):
-    """Whether it is plain that no two values claim one place: each lies in a window that overlaps none."""
-    counts, width = indices.shape[1:3], output_size[1]
-    for count, pool, stride, pad, length in zip(
-        counts, pool_size, strides, padding, output_size, strict=True
-    ):
-        if pool > stride or pad not in (0, None) or (count - 1) * stride + pool > length:
-            return False
-    rows, columns = (
-        torch.arange(count, dtype=torch.int32, device=indices.device) * stride
-        for count, stride in zip(counts, strides, strict=True)
-    )
-    offsets = indices - (rows[:, None, None] * width + columns[:, None])
-    for _ in range(pool_size[0] - 1):  # rather than by a division, which is slow
-        offsets.sub_((offsets >= width).int(), alpha=width)
-    smallest, largest = torch.aminmax(offsets) if offsets.numel() else (0, 0)
-    return bool(smallest >= 0) and bool(largest < pool_size[1])
+        fetched = _fetch(upstream, indices)
+        if not _claim_apart(indices, *ctx.windows):
+            _, h, w, _ = indices.shape
+            order = torch.arange(1, h * w + 1, dtype=torch.int32, device=indices.device)
+            order = order.reshape(1, h, w, 1).expand(indices.shape)
+            stays = _fetch(_scatter(order, indices, ctx.windows[-1]), indices) == order
+            fetched = torch.where(stays, fetched, 0)
+        return fetched, None, None
 
 
 def _scatter(values, indices, output_size):
     """In order along the places of one channel, so that the last claimant stays."""
     images, _, _, channels = indices.shape
-    unpooled = values.new_empty((images, output_size[0] * output_size[1], channels))
-    for part, wide in _parts(indices):
-        wide.copy_(indices[part])
-        unpooled[part].zero_().scatter_(1, wide.flatten(1, 2), values[part].flatten(1, 2))
-    return unpooled.reshape(images, *output_size, channels)
+    places = (images, output_size[0] * output_size[1], channels)
+    bits = _bits(values).flatten(1, 2)
+
+    def scatter(whole):
+        return bits.new_zeros(places).scatter_(1, whole.flatten(1, 2), bits)
+
+    return _by_whole(scatter, indices).view(values.dtype).reshape(images, *output_size, channels)
 
 
 def _fetch(unpooled, indices):
     """What lies at each index, both (N, rows, columns, C)."""
-    return unpooled.flatten(1, 2).gather(1, indices.flatten(1, 2)).reshape(indices.shape)
+    bits = _bits(unpooled).flatten(1, 2)
+    fetched = _by_whole(lambda whole: bits.gather(1, whole.flatten(1, 2)), indices)
+    return fetched.view(unpooled.dtype).reshape(indices.shape)
 
 
-def _parts(indices, most_bytes=None):
-    """Slices of the batch, each with a place for its indices as the kernels have them.
+def _bits(x):
+    """Halves as integers, which the kernels move in half the time on CPUs."""
+    return x.view(torch.int16) if x.element_size() == 2 else x
 
-    `most_bytes`: of these places on a CPU, though one image at least; None for as many images as threads.
+
+def _by_whole(kernel, indices):
+    """`kernel` of 64-bit indices, which raises a RuntimeError for one outside the map."""
+    with contextlib.suppress(RuntimeError):
+        return kernel(_whole(indices))
+    return kernel(indices.long())
+
+
+def _lower_halves(whole):
+    """An int32 view of int64 numbers below 2 ** 31."""
+    return whole.unsqueeze(-1).view(torch.int32)[..., _LOWER_HALF]
+
+
+def _whole(indices):
+    """The int64 numbers that `indices` are the lower halves of, or, where they can't be any's, converted.
+
+    Any int32 view of every second number looks like such halves. Its whole numbers are then the same, or
+    negative, or at least 2 ** 32, which no place of a map is.
     """
-    images = indices.shape[0]
-    step = images
-    if indices.device.type == "cpu" and images:
-        step = torch.get_num_threads()
-        if most_bytes is not None:
-            step = max(most_bytes // max(8 * indices[0].numel(), 1), 1)
-    step = min(step, images)
-    wide = torch.empty((step, *indices.shape[1:]), dtype=torch.int64, device=indices.device)
-    for start in range(0, images, max(step, 1)):
-        yield slice(start, start + step), wide[: images - start]
+    if indices.dtype == torch.int64:
+        return indices
+    try:
+        first = indices.storage_offset() - _LOWER_HALF
+        halves = indices.as_strided((*indices.shape, 2), (*indices.stride(), 1), first)
+        return halves.view(torch.int64)[..., 0]
+    except RuntimeError:
+        return indices.long()
+
+
+def _claim_apart(indices, pool_size, strides, padding, output_size):
+    """Whether it is plain that no two values claim one place: each lies in a window that overlaps none.
+
+    On a CPU image by image, whose passes then find their numbers in the cache.
+    """
+    for count, pool, stride, pad, length in zip(
+        indices.shape[1:3], pool_size, strides, padding, output_size, strict=True
+    ):
+        if pool > stride or pad not in (0, None) or (count - 1) * stride + pool > length:
+            return False
+    parts = indices if indices.device.type == "cpu" else indices[None]
+    return not indices.numel() or all(_in_windows(part, pool_size, strides, output_size) for part in parts)
+
+
+def _in_windows(indices, pool_size, strides, output_size):
+    """Whether each index, (..., h, w, C), lies in its own window.
+
+    The places of a window are runs of the same length, one a row: an index lies in one if it is near enough
+    to the middle of the nearest. Distances are doubled, for the middles to be integers, and half of the rows
+    are folded onto the others until one is left.
+    """
+    height, width = output_size
+    dtype = indices.dtype if height * width < 2**30 else torch.int64
+    down, right = (
+        torch.arange(count, dtype=dtype, device=indices.device) * stride
+        for count, stride in zip(indices.shape[-3:-1], strides, strict=True)
+    )
+    rows, radius = pool_size[0], pool_size[1] - 1
+    first, last = (1 - rows) * width, (rows - 1) * width
+    middles = 2 * (down[:, None, None] * width + right[:, None]) + last + radius
+    distances = torch.sub(middles, indices, alpha=2)
+    while first < last:
+        fold = (first + last) // 2
+        distances.sub_(fold).abs_() if fold else distances.abs_()
+        first, last = width if rows % 2 == 0 else 0, last - fold
+        rows = (rows + 1) // 2
+    smallest, largest = torch.aminmax(distances)
+    return bool(smallest >= last - radius) and bool(largest <= last + radius)
 
 
 def _planes(x):
     """The kernels' (N, C, H, W) as a view."""
     return x.permute(0, 3, 1, 2)
+
+
+def _channels_last(x):
+    return x.permute(0, 2, 3, 1)
