@@ -20,17 +20,14 @@ class WinogradConv2D(Conv2D):
     """`keras.layers.Conv2D` that takes Winograd's minimal filtering where that is the faster.
 
     Where it is: on TensorFlow on a CPU, in a graph of one image size without `jit_compile`, which is not
-    traced for export; for kernels of 3 x 3, stride 1, and so many channels that the products outweigh the
-    transforms, 200 in and out. There a convolution of 256 channels takes about 0.7 of its time in float32,
-    and 0.6 with its gradient; in bfloat16 0.9 and about 0.8. Wider ones take 0.5 to 0.6 in float32 and 0.5 to
-    0.8 in bfloat16 (`benchmarks.winograd`, docs/results.md).
+    traced for `keras_seg.export`; for kernels of 3 x 3, stride 1, and so many channels that the products
+    outweigh the transforms, 200 in and out. There a convolution of 256 channels on a map of 64 x 64 or more
+    takes 0.6 to 0.7 of its time, and wider ones 0.6; small maps gain less, and many small maps in one batch,
+    as a mask head has, least (`benchmarks.winograd`, docs/results.md).
     Everywhere else it is Keras's own layer, on a GPU too, where cuDNN chooses. Numbers are Keras's up to
     rounding, of about twice the size.
 
     Arguments, weights, inputs and outputs are those of Keras's layer, and weights may be exchanged with it.
-    The first call of a shape compiles, one second for a convolution and two for its gradient, and what is
-    compiled stays in memory: 0.6 GiB for the shapes of a Mask R-CNN that trains (`benchmarks.mask_rcnn
-    --memory`), 0.2 GiB less with `MALLOC_ARENA_MAX=1` in the environment.
 
     Reference: A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section
     4.1.

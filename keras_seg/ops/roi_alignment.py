@@ -78,7 +78,8 @@ def multilevel_roi_align(
         >>> multilevel_roi_align(pyramid, np.array([[[0.0, 0.0, 200.0, 200.0]]]), 7).shape
         (1, 1, 7, 7, 8)
     """
-    means = _checked_means(output_size, sampling_ratio, aligned)
+    # A pyramid's boxes are a detector's, of whose time they take a twentieth: no reason to load a compiler.
+    means = _checked_means(output_size, sampling_ratio, aligned, compiles=False)
     laid = lay_on_pyramid("multilevel_roi_align", features, boxes, canonical_size, canonical_level)
     return output_of(means, *laid)
 
@@ -92,6 +93,6 @@ def check_sampling_ratio(value):
     )
 
 
-def _checked_means(output_size, sampling_ratio, aligned):
+def _checked_means(output_size, sampling_ratio, aligned, compiles=True):
     output_size = check_pair("output_size", output_size)
-    return RegionMeans(output_size, check_sampling_ratio(sampling_ratio), bool(aligned))
+    return RegionMeans(output_size, check_sampling_ratio(sampling_ratio), bool(aligned), compiles)

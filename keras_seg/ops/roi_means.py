@@ -44,12 +44,14 @@ class RegionMeans:
         output_size: pair (h, w).
         sampling_ratio: int. Samples per bin and axis, or -1 for one per begun map pixel.
         aligned: bool.
+        compiles: bool. Whether a graph that runs as it is may have the forward loop compiled.
     """
 
-    def __init__(self, output_size, sampling_ratio, aligned):
+    def __init__(self, output_size, sampling_ratio, aligned, compiles=True):
         self.output_size = output_size
         self.sampling_ratio = sampling_ratio
         self.aligned = aligned
+        self.compiles = compiles
         self.adaptive = sampling_ratio == -1
         self.taps = 2 * sampling_ratio  # per axis, where their number is fixed
 
@@ -77,7 +79,7 @@ class RegionMeans:
     def _forward(self, table, regions, bags_of):
         few = not self.adaptive and self.taps**2 <= UNROLLED_TAPS
         known = None not in (*table.shape, *regions.boxes.shape)
-        compiled = native_form("compiled_taps", known=known) if few else None
+        compiled = native_form("compiled_taps", known=known) if few and self.compiles else None
         if compiled:
             return compiled(functools.partial(self._loop_forward, unroll=True))(table, regions)
         product = self._native("bag_sums", table)

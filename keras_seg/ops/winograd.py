@@ -1,17 +1,21 @@
 """The transforms of 3x3 convolutions by Winograd's minimal filtering: 16 products where there were 36.
 
 A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section 4.1,
-F(2x2, 3x3): the map is cut into tiles of 4 x 4 that overlap by two, and each gives 2 x 2 outputs. Differences
-are taken before the products and sums after, in float32, so that rounding grows about twofold.
+F(2x2, 3x3): the map is cut into tiles of 4 x 4 that overlap by two, and each gives 2 x 2 outputs. The
+transforms are products with small matrices, whose sums are float32's, so that rounding grows about twofold.
 
 A convolution of dilation d is one on each of the d x d maps of every d-th pixel; they are taken together.
 Letters: N images of H x W pixels, C channels in and D out, T tiles of all images.
 """
 
+import numpy as np
 from keras import ops
 
-# The places in a tile that change with each other when the kernel is turned by half a turn.
-_TURNED = [4 * row + column for row in (3, 1, 2, 0) for column in (3, 1, 2, 0)]
+# Along one axis: three weights to those of four products, four pixels to their inputs, four products to two
+# outputs. The paper's G, B and A but for signs that cancel.
+_OF_KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+_OF_PIXELS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
+_OF_PRODUCTS = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
 
 
 def output_side(side, pad, dilation):
@@ -30,23 +34,14 @@ def padded_side(tiles, dilation):
 
 
 def transformed_kernel(kernel):
-    """A kernel as the products take it: (3, 3, C, D) to a list of 16 tensors (C, D) of its dtype."""
-    weights = ops.cast(kernel, "float32")
-    lines = [_interpolated([weights[row, column] for row in range(3)]) for column in range(3)]
-    return [
-        ops.cast(product, kernel.dtype) for row in zip(*lines, strict=True) for product in _interpolated(row)
-    ]
+    """A kernel as the products take it: (3, 3, C, D) to (16, C, D) of its dtype."""
+    weights = ops.cast(kernel, "float32")  # its halves and quarters are rounded once, at the end
+    return ops.cast(_along_both_axes(_OF_KERNEL, ops.reshape(weights, (9, *kernel.shape[2:]))), kernel.dtype)
 
 
 def transformed_kernel_gradient(upstream):
-    """The gradient of `transformed_kernel`: a list of 16 tensors (C, D) to (3, 3, C, D)."""
-    lines = [_interpolated_gradient(upstream[column::4]) for column in range(4)]
-    return ops.stack([ops.stack(_interpolated_gradient(row)) for row in zip(*lines, strict=True)])
-
-
-def turned(products):
-    """The list of 16 tensors (C, D) for the same kernel turned by half a turn."""
-    return [products[place] for place in _TURNED]
+    """The gradient of `transformed_kernel`: (16, C, D) to (3, 3, C, D)."""
+    return ops.reshape(_along_both_axes(_OF_KERNEL.T, upstream), (3, 3, *upstream.shape[1:]))
 
 
 def input_tiles(x, pad, dilation):
@@ -58,95 +53,70 @@ def input_tiles(x, pad, dilation):
         dilation: int.
 
     Returns:
-        List of 16 tensors (T, C) in the dtype of `x`, one for each place in a tile.
+        Tensor (16, T, C) in the dtype of `x`, one row of it for each place in a tile.
     """
     images, *size, channels = ops.shape(x)
-    rows, columns = (tiles_along(output_side(side, pad, dilation), dilation) for side in size)
-    x = _grown(x, pad, [padded_side(count, dilation) for count in (rows, columns)])
-    x = ops.reshape(x, (images, rows + 1, 2, dilation, columns + 1, 2, dilation, channels))
-
-    def cell(row, column):
-        down = slice(row // 2, row // 2 + rows)
-        right = slice(column // 2, column // 2 + columns)
-        return ops.cast(x[:, down, row % 2, :, right, column % 2], "float32")
-
-    lines = [_differences([cell(row, column) for row in range(4)]) for column in range(4)]
-    tiles = [tile for row in zip(*lines, strict=True) for tile in _differences(row)]
-    return [ops.reshape(ops.cast(tile, x.dtype), (-1, channels)) for tile in tiles]
+    tiles = [tiles_along(output_side(side, pad, dilation), dilation) for side in size]
+    sides = [padded_side(count, dilation) for count in tiles]
+    pixels = ops.reshape(_grown(x, pad, sides), (-1, channels))
+    pixels = ops.take(pixels, _pixels_of_tiles(images, tiles, sides, dilation), axis=0)
+    return _along_both_axes(_OF_PIXELS, ops.reshape(pixels, (16, -1, channels)))
 
 
 def output_map(products, size, dilation):
     """The convolution's output from the products.
 
     Args:
-        products: list of 16 tensors (T, D).
+        products: tensor (16, T, D).
         size: pair of ints (H, W), pixels of the output.
         dilation: int.
 
     Returns:
         Tensor (N, H, W, D) in the products' dtype.
     """
-    dtype, units = products[0].dtype, products[0].shape[1]
     rows, columns = (tiles_along(side, dilation) for side in size)
-    products = [
-        ops.cast(ops.reshape(product, (-1, rows, dilation, columns, dilation, units)), "float32")
-        for product in products
-    ]
-    lines = [_sums(products[column::4]) for column in range(4)]
-    cells = [ops.stack(_sums(line), axis=4) for line in zip(*lines, strict=True)]
-    cells = ops.reshape(ops.stack(cells, axis=2), (-1, 2 * rows * dilation, 2 * columns * dilation, units))
-    return ops.cast(cells[:, : size[0], : size[1]], dtype)
+    cells = _along_both_axes(_OF_PRODUCTS, products)
+    cells = ops.reshape(cells, (2, 2, -1, rows, dilation, columns, dilation, products.shape[2]))
+    cells = ops.transpose(cells, (2, 3, 0, 4, 5, 1, 6, 7))
+    cells = ops.reshape(cells, (-1, 2 * rows * dilation, 2 * columns * dilation, products.shape[2]))
+    return cells[:, : size[0], : size[1]]
 
 
 def output_map_gradient(upstream, dilation):
-    """The gradient of `output_map`: (N, H, W, D) to a list of 16 tensors (T, D)."""
-    images, *size, units = ops.shape(upstream)
+    """The gradient of `output_map`: (N, H, W, D) to (16, T, D)."""
+    _, *size, units = ops.shape(upstream)
     rows, columns = (tiles_along(side, dilation) for side in size)
     cells = _grown(upstream, 0, [2 * dilation * count for count in (rows, columns)])
-    cells = ops.reshape(cells, (images, rows, 2, dilation, columns, 2, dilation, units))
+    cells = ops.reshape(cells, (-1, rows, 2, dilation, columns, 2, dilation, units))
+    cells = ops.reshape(ops.transpose(cells, (2, 5, 0, 1, 3, 4, 6, 7)), (4, -1, units))
+    return _along_both_axes(_OF_PRODUCTS.T, cells)
 
-    def cell(row, column):
-        return ops.cast(cells[:, :, row, :, :, column], "float32")
 
-    lines = [_spread([cell(row, column) for row in range(2)]) for column in range(2)]
-    products = [product for row in zip(*lines, strict=True) for product in _spread(row)]
-    return [ops.reshape(ops.cast(product, upstream.dtype), (-1, units)) for product in products]
+def _along_both_axes(matrix, numbers):
+    """(K, ...) to (J, ...), K and J places in rows of a square, by a matrix for one side of it."""
+    both = ops.convert_to_tensor(np.kron(matrix, matrix), numbers.dtype)
+    flat = ops.matmul(both, ops.reshape(numbers, (both.shape[1], -1)))
+    return ops.reshape(flat, (both.shape[0], -1, *numbers.shape[2:]))
+
+
+def _pixels_of_tiles(images, tiles, sides, dilation):
+    """Which pixels of the batch tiles read, int32 (16 T,): by place in the tile, image, row and column."""
+    rows, columns = (_first_pixels(count, dilation) for count in tiles)
+    places = np.arange(4) * dilation
+    height, width = sides
+    firsts = (rows[:, None] * width + columns).ravel()
+    pixels = (places[:, None] * width + places).ravel()[:, None] + firsts
+    of_images = np.arange(images) if isinstance(images, int) else ops.arange(images, dtype="int32")
+    each = pixels.astype("int32")[:, None] + of_images[:, None] * np.int32(height * width)
+    return ops.reshape(ops.cast(each, "int32"), (-1,))
+
+
+def _first_pixels(tiles, dilation):
+    """The first pixel of each tile along a side, those of the dilated maps side by side."""
+    return (np.arange(tiles)[:, None] * 2 * dilation + np.arange(dilation)).ravel()
 
 
 def _grown(x, pad, sides):
     """The map with `pad` zeros before it and as many after it as make it so large."""
     around = [(pad, side - pad - known) for side, known in zip(sides, x.shape[1:3], strict=True)]
     return ops.pad(x, [(0, 0), *around, (0, 0)]) if around != [(0, 0), (0, 0)] else x
-
-
-def _interpolated(weights):
-    """Three weights to those of four products, along one axis: the paper's G."""
-    first, second, third = weights
-    ends = first + third
-    return first, (ends + second) / 2, (ends - second) / 2, third
-
-
-def _interpolated_gradient(upstream):
-    first, second, third, fourth = upstream
-    less = (second + third) * -0.5  # subtracted, as in `_sums`
-    return first - less, (second - third) / 2, fourth - less
-
-
-def _differences(cells):
-    """Four pixels to the inputs of four products, along one axis: the paper's B."""
-    first, second, third, fourth = cells
-    return first - third, second + third, third - second, second - fourth
-
-
-def _sums(products):
-    """Four products to two outputs, along one axis: the paper's A."""
-    first, second, third, fourth = products
-    # No sum of three: TensorFlow makes an `AddN` of it, which its clustering for XLA leaves out, and there
-    # are several programs with maps between them where there was one, which takes twice the time.
-    return first - (-second - third), second - third - fourth
-
-
-def _spread(outputs):
-    """The gradient of `_sums`."""
-    first, second = outputs
-    return first, first + second, first - second, -second

@@ -22,9 +22,9 @@ _LARGEST_FROZEN = 1.5e9
 _COPIES_OF_FROZEN = 20
 _MOST_CELLS = 16  # of a window, one comparison each
 # C D / (C + D) for C channels in and D out, from where Winograd's products outweigh its transforms: 200 and
-# 200, see `benchmarks.winograd`. Half as many gain a quarter in float32, but not what compiling costs.
+# 200, see `benchmarks.winograd`. With half as many float32 loses and bfloat16 gains an eighth.
 _LEAST_PRODUCTS = 100
-_LEAST_POSITIONS = 196  # 14 x 14: of fewer, starting the 18 kernels takes longer than the convolution
+_LEAST_POSITIONS = 196  # 14 x 14: of fewer, starting the kernels takes longer than the convolution
 
 
 def under_xla():
@@ -56,7 +56,7 @@ def _fuses(pool_size, size):
     has to be compiled. And not for windows of so many cells that the loop's body grows long.
     """
     known = all(isinstance(length, int) for length in size) and pool_size[0] * pool_size[1] <= _MOST_CELLS
-    return known and _parts_compile()
+    return known and _runs_here_in_parts()
 
 
 def _pool_serves(windows, size):
@@ -70,16 +70,13 @@ def _unpool_serves(windows):
 
 
 def _winograd_serves(shape, units, dtype):
-    """Where Winograd's products take less time than a convolution: on CPUs, wide ones in graphs of one size.
-
-    In graphs for any size, and eagerly, the transforms would be compiled anew for each.
-    """
+    """Where Winograd's products are faster than a convolution: wide ones, in graphs of one size on CPUs."""
     _, height, width, channels = shape
     if None in (height, width) or height * width < _LEAST_POSITIONS or dtype not in ("float32", "bfloat16"):
         return False
     if channels * units < _LEAST_PRODUCTS * (channels + units):
         return False
-    return _parts_compile()
+    return _runs_here_in_parts()
 
 
 def _compiling_serves():
@@ -87,8 +84,8 @@ def _compiling_serves():
     return not under_xla() and not exporting()
 
 
-def _parts_compile():
-    """Whether a part of what is traced may be compiled by a hint: in graphs that run here, on a CPU."""
+def _runs_here_in_parts():
+    """Whether a graph is traced that will run here, on a CPU, op by op or with parts compiled by a hint."""
     return tf.inside_function() and _compiling_serves() and not has_accelerator()
 
 
@@ -122,7 +119,7 @@ NATIVE = {
     "bag_sums": Native(roi_tensorflow.bag_sums, _bags_serve),
     "bag_sums_gradient": Native(roi_tensorflow.bag_sums_gradient, _bags_serve),
     "compiled": Native(roi_tensorflow.compiled, _compiling_serves),
-    "compiled_taps": Native(roi_tensorflow.compiled, lambda known: known and _parts_compile()),
+    "compiled_taps": Native(roi_tensorflow.compiled, lambda known: known and _runs_here_in_parts()),
     "conv_3x3": Native(winograd_tensorflow.conv_3x3, _winograd_serves),
     "frozen_batch_normalization": Native(
         normalization_tensorflow.frozen_batch_normalization, lambda: not under_xla()

@@ -1,12 +1,7 @@
-"""3x3 convolutions by Winograd's minimal filtering on CPUs: transforms compiled by XLA, products by oneDNN.
+"""3x3 convolutions by Winograd's minimal filtering on CPUs, by TensorFlow's matrix products.
 
 A part of the batch, or a band of an image, at a time: its tiles, four times the map, and their products
 then stay in the processor's cache, and a large map costs no more memory than a small one.
-
-The transforms are marked for TensorFlow's clustering, as in `fused_pooling_tensorflow`: a hint, so that a
-graph saved with them runs where there is no XLA. Each is a function that is not inlined, so that layers of
-one shape share what is compiled: three programs for a convolution, five more for its gradient, each a third
-of a second.
 """
 
 from typing import NamedTuple
@@ -15,23 +10,7 @@ import tensorflow as tf
 
 from keras_seg.ops import winograd
 
-_PART_BYTES = 4 * 2**20  # of a part's input; with its tiles and products it is nine times as much
-
-
-def _one_program(function):
-    @tf.function(autograph=False, experimental_attributes={"_noinline": True})
-    def marked(*arguments):
-        with tf.xla.experimental.jit_scope():
-            return function(*arguments)
-
-    return marked
-
-
-_kernel = _one_program(winograd.transformed_kernel)
-_kernel_gradient = _one_program(winograd.transformed_kernel_gradient)
-_input_tiles = _one_program(winograd.input_tiles)
-_output_map = _one_program(winograd.output_map)
-_output_map_gradient = _one_program(winograd.output_map_gradient)
+_PART_BYTES = 2 * 2**20  # of a part's input; with its pixels, tiles and products it is thirteen times as much
 
 
 def conv_3x3(x, kernel, pad, dilation):
@@ -50,24 +29,24 @@ def conv_3x3(x, kernel, pad, dilation):
     @tf.custom_gradient
     def convolve(x, kernel):
         def gradient(upstream):
-            back = winograd.turned(_kernel_when_due(kernel, upstream))
+            back = 2 * dilation - pad
             return (
-                _convolved(upstream, back, 2 * dilation - pad, dilation, transpose=True),
+                _convolved(upstream, kernel, back, dilation, backwards=True),
                 _for_kernel(x, upstream, pad, dilation),
             )
 
-        return _convolved(x, _kernel_when_due(kernel, x), pad, dilation, transpose=False), gradient
+        return _convolved(x, kernel, pad, dilation, backwards=False), gradient
 
     return convolve(x, tf.convert_to_tensor(kernel))
 
 
-def _kernel_when_due(kernel, x):
-    """The kernel as the products take it, made when `x` is there, and once more for the gradient.
+def _shared(function):
+    """A function of the graph that layers of one shape share, and that starts when its map is there.
 
-    Else those of all layers, 16 / 9 of their weights, would be made at the start and kept until used.
+    Else the transformed kernels of all layers, 16 / 9 of their weights, would be made at the start and kept
+    until used.
     """
-    with tf.control_dependencies([x]):
-        return _kernel(kernel)
+    return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
 
 
 class _Cut(NamedTuple):
@@ -138,18 +117,18 @@ def _output_size(x, pad, dilation):
     return tuple(winograd.output_side(side, pad, dilation) for side in x.shape[1:3])
 
 
-def _convolved(x, kernels, pad, dilation, transpose):
-    """The convolution by 16 kernels (C, D), or (D, C) with `transpose`."""
+@_shared
+def _convolved(x, kernel, pad, dilation, backwards):
+    """The convolution by a kernel (3, 3, C, D), or for a gradient by its transpose."""
+    kernels = winograd.transformed_kernel(kernel[::-1, ::-1] if backwards else kernel)
     cut = _cut(x, pad, dilation)
     read, pad_of_part = cut.of_input(x, pad)
-    shape = (x.shape[0], *_output_size(x, pad, dilation), kernels[0].shape[0 if transpose else 1])
+    shape = (x.shape[0], *_output_size(x, pad, dilation), kernels.shape[1 if backwards else 2])
 
     def write(part, outputs):
-        products = [
-            tf.matmul(tiles, kernel, transpose_b=transpose)
-            for tiles, kernel in zip(_input_tiles(read(part), pad_of_part, dilation), kernels, strict=True)
-        ]
-        return part + 1, outputs.write(part, _output_map(products, cut.size, dilation))
+        tiles = winograd.input_tiles(read(part), pad_of_part, dilation)
+        products = tf.matmul(tiles, kernels, transpose_b=backwards)
+        return part + 1, outputs.write(part, winograd.output_map(products, cut.size, dilation))
 
     parts = cut.parts(x)
     outputs = tf.TensorArray(x.dtype, parts, infer_shape=False, element_shape=(None, *cut.size, shape[3]))
@@ -157,20 +136,18 @@ def _convolved(x, kernels, pad, dilation, transpose):
     return cut.joined(outputs.concat(), shape)
 
 
+@_shared
 def _for_kernel(x, upstream, pad, dilation):
     cut = _cut(x, pad, dilation)
     read, pad_of_part = cut.of_input(x, pad)
     read_upstream = cut.of_output(upstream)
 
     def add(part, total):
-        tiles = _input_tiles(read(part), pad_of_part, dilation)
-        gradients = _output_map_gradient(read_upstream(part), dilation)
-        return part + 1, [
-            sum_ + tf.cast(tf.matmul(tile, gradient, transpose_a=True), "float32")
-            for sum_, tile, gradient in zip(total, tiles, gradients, strict=True)
-        ]
+        tiles = winograd.input_tiles(read(part), pad_of_part, dilation)
+        gradients = winograd.output_map_gradient(read_upstream(part), dilation)
+        return part + 1, total + tf.cast(tf.matmul(tiles, gradients, transpose_a=True), "float32")
 
     parts = cut.parts(x)
-    nothing = [tf.zeros((x.shape[3], upstream.shape[3]))] * 16
+    nothing = tf.zeros((16, x.shape[3], upstream.shape[3]))
     _, total = tf.while_loop(lambda part, _: part < parts, add, (0, nothing), parallel_iterations=1)
-    return tf.cast(_kernel_gradient(total), x.dtype)
+    return tf.cast(winograd.transformed_kernel_gradient(total), x.dtype)
