@@ -151,7 +151,9 @@ def last_stage(name, input_shape, normalization="batch"):
     """
     block, repeats = _SPECS[check_choice("name", name, tuple(_SPECS))]
     check_choice("normalization", normalization, ("batch", "group"))
-    features = keras.Input(tuple(input_shape), name="features")
+    # In the dtype of the features: they would be cast to float32 on the way in, and back.
+    dtype = keras.config.dtype_policy().compute_dtype
+    features = keras.Input(tuple(input_shape), dtype=dtype, name="features")
     x = _stage(features, block, 4, repeats[3], 1, 1, 1, normalization)
     return keras.Model(features, x, name="layer4")
 
