@@ -156,6 +156,15 @@ def test_settings_reach_the_parts():
     assert (model.box_regions.output_size, model.mask_regions.output_size) == ((7, 7), (14, 14))
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_heads_take_features_in_the_dtype_of_their_layers(policy):
+    """An input of float32, Keras's default, would cast bfloat16 features, and its layers cast them back."""
+    keras.config.set_dtype_policy(policy)
+    model = tiny()
+    for head in (model.rpn_head, model.box_head, model.mask_head):
+        assert head.inputs[0].dtype == keras.config.dtype_policy().compute_dtype
+
+
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 def test_weights_from_a_path(suffix, tmp_path):
     model, path = tiny(), tmp_path / f"model{suffix}"
