@@ -49,6 +49,14 @@ def images_input(input_shape, mode):
     return keras.Input(check_input_shape(input_shape), name=f"images_in_{mode}_mode")
 
 
+def features_input(shape, name):
+    """The input of a part that takes features, in the dtype in which layers compute.
+
+    With Keras's default, float32, 16-bit features would be cast to it on the way in, and then back.
+    """
+    return keras.Input(tuple(shape), dtype=keras.config.dtype_policy().compute_dtype, name=name)
+
+
 def check_input_shape(input_shape):
     """Return `input_shape` as a tuple if it is (height, width, channels), of which sides may be None."""
     if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3 or input_shape[2] is None:

@@ -20,7 +20,7 @@ from keras_seg.backbones.explicit_padding import (
     max_pool,
     refuse_weights,
 )
-from keras_seg.backbones.preprocessing import images_input, mode_affine
+from keras_seg.backbones.preprocessing import features_input, images_input, mode_affine
 from keras_seg.layers.conv_block import normalize
 from keras_seg.utils.validation import check_choice
 
@@ -151,9 +151,7 @@ def last_stage(name, input_shape, normalization="batch"):
     """
     block, repeats = _SPECS[check_choice("name", name, tuple(_SPECS))]
     check_choice("normalization", normalization, ("batch", "group"))
-    # In the dtype of the features: they would be cast to float32 on the way in, and back.
-    dtype = keras.config.dtype_policy().compute_dtype
-    features = keras.Input(tuple(input_shape), dtype=dtype, name="features")
+    features = features_input(input_shape, "features")
     x = _stage(features, block, 4, repeats[3], 1, 1, 1, normalization)
     return keras.Model(features, x, name="layer4")
 

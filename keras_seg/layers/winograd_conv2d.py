@@ -22,8 +22,8 @@ class WinogradConv2D(Conv2D):
     Where it is: on TensorFlow on a CPU, in a graph of one image size without `jit_compile`, which is not
     traced for `keras_seg.export`; for kernels of 3 x 3, stride 1, and so many channels that the products
     outweigh the transforms, 200 in and out. There a convolution of 256 channels on a map of 64 x 64 or more
-    takes 0.6 to 0.7 of its time, and wider ones 0.6; small maps gain less, and many small maps in one batch,
-    as a mask head has, least (`benchmarks.winograd`, docs/results.md).
+    takes 0.6 to 0.7 of its time, wider ones 0.6 to 0.8, a mask head's many small maps 0.7 to 0.8; a single
+    small map gains little (`benchmarks.winograd`, docs/results.md).
     Everywhere else it is Keras's own layer, on a GPU too, where cuDNN chooses. Numbers are Keras's up to
     rounding, of about twice the size.
 

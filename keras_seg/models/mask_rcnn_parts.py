@@ -9,6 +9,7 @@ from keras import initializers, layers
 
 from keras_seg.backbones import resnet
 from keras_seg.backbones.explicit_padding import batch_norm
+from keras_seg.backbones.preprocessing import features_input
 from keras_seg.backbones.select import select_backbone
 from keras_seg.layers.conv_block import he_normal, normalize
 from keras_seg.layers.feature_pyramid import FeaturePyramid
@@ -69,7 +70,7 @@ def shared_stage(backbone, channels, normalization):
 
 def proposal_head(channels, anchors_per_pixel, convolutions):
     """The region proposal network on a map: (B, h, w, C) to logits (B, h, w, A), deltas (B, h, w, 4A)."""
-    x = features = _features((None, None, channels), "map")
+    x = features = features_input((None, None, channels), "map")
     for index in range(convolutions):
         x = _convolution(x, channels, 3, f"conv_{index}_0", _small(0.01))
         x = layers.ReLU(name=f"conv_{index}_1")(x)
@@ -80,7 +81,7 @@ def proposal_head(channels, anchors_per_pixel, convolutions):
 
 def fully_connected_trunk(channels, units):
     """The paper's box head: (B, 7, 7, C) to (B, units) by two fully connected layers."""
-    x = features = _features((BOX_SIZE, BOX_SIZE, channels), "box_features")
+    x = features = features_input((BOX_SIZE, BOX_SIZE, channels), "box_features")
     # The kernel keeps the map's axes, so that checkpoints which flatten channels first fit as well.
     x = layers.EinsumDense("nhwc,hwcd->nd", units, bias_axes="d", kernel_initializer=_scaled(), name="fc6")(x)
     x = layers.ReLU(name="fc6_relu")(x)
@@ -90,7 +91,7 @@ def fully_connected_trunk(channels, units):
 
 def convolutional_trunk(channels, units, normalization):
     """Wu and He 2018's box head: four 3x3 convolutions and one fully connected layer."""
-    x = features = _features((BOX_SIZE, BOX_SIZE, channels), "box_features")
+    x = features = features_input((BOX_SIZE, BOX_SIZE, channels), "box_features")
     for index in range(4):
         x = _conv_norm_relu(x, channels, f"box_head_{index}", normalization)
     x = layers.EinsumDense(
@@ -101,7 +102,7 @@ def convolutional_trunk(channels, units, normalization):
 
 def averaged_trunk(channels):
     """The box head on C4: the mean of (B, 7, 7, C)."""
-    features = _features((BOX_SIZE, BOX_SIZE, channels), "box_features")
+    features = features_input((BOX_SIZE, BOX_SIZE, channels), "box_features")
     return features, layers.GlobalAveragePooling2D(data_format="channels_last", name="avgpool")(features)
 
 
@@ -127,7 +128,7 @@ def box_head(trunk, num_classes):
 
 def mask_head(channels, num_classes, size, convolutions, filters, normalization):
     """Masks of every class: (B, size, size, C) to logits (B, 2 size, 2 size, K + 1), background first."""
-    x = features = _features((size, size, channels), "mask_features")
+    x = features = features_input((size, size, channels), "mask_features")
     for index in range(convolutions):
         x = _conv_norm_relu(x, filters, f"mask_head_{index}", normalization)
     x = layers.Conv2DTranspose(
@@ -175,11 +176,6 @@ def _freeze(model, normalization):
             layer.trainable = False
         elif isinstance(layer, keras.Model):
             _freeze(layer, normalization)
-
-
-def _features(shape, name):
-    """An input in the dtype in which layers compute: maps would be cast to float32 on the way, and back."""
-    return keras.Input(shape, dtype=keras.config.dtype_policy().compute_dtype, name=name)
 
 
 def _convolution(x, filters, kernel_size, name, initializer, dtype=None):

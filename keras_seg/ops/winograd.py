@@ -105,10 +105,9 @@ def _pixels_of_tiles(images, tiles, sides, dilation):
     places = np.arange(4) * dilation
     height, width = sides
     firsts = (rows[:, None] * width + columns).ravel()
-    pixels = (places[:, None] * width + places).ravel()[:, None] + firsts
-    of_images = np.arange(images) if isinstance(images, int) else ops.arange(images, dtype="int32")
-    each = pixels.astype("int32")[:, None] + of_images[:, None] * np.int32(height * width)
-    return ops.reshape(ops.cast(each, "int32"), (-1,))
+    pixels = ((places[:, None] * width + places).ravel()[:, None] + firsts).astype("int32")
+    numbers = (np if isinstance(images, int) else ops).arange(images, dtype="int32")
+    return ops.reshape(pixels[:, None] + numbers[:, None] * (height * width), (-1,))
 
 
 def _first_pixels(tiles, dilation):

@@ -66,7 +66,7 @@ def test_an_index_is_in_its_window_or_not(form, rows, columns):
         assert found == (place in inside), place
 
 
-def test_an_index_outside_the_map_is_told_once(form):
+def test_an_index_outside_the_map_is_told_once():
     values = np.ones((1, 1, 1, 1), "float32")
     with pytest.raises(RuntimeError, match="out of bounds") as caught:
         max_unpool(values, np.full((1, 1, 1, 1), 4, "int32"))

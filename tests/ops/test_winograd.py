@@ -180,6 +180,7 @@ def test_layers_of_one_shape_share_their_graph():
     calls = [op.get_attr("f").name for op in graph.get_operations() if "PartitionedCall" in op.type]
     assert len(calls) == 9
     assert len(set(calls)) == 3
+    assert not {"MatMul", "BatchMatMulV2"} & {op.type for op in graph.get_operations()}
 
 
 @pytest.mark.tf_only
