@@ -7,21 +7,23 @@ import contextlib
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_seg.layers.channel_of_conv import ChannelOfConv2D
 from keras_seg.layers.roi_layers import RoIAlign, RoIPool
 from keras_seg.losses import detection as losses
 from keras_seg.models.detector_settings import DetectorSettings
+from keras_seg.models.detector_truth import checked_truth
 from keras_seg.ops.detection_selection import select_detections
 from keras_seg.ops.detection_targets import anchor_targets, mask_targets, sample_proposals
-from keras_seg.ops.label_range import labels_below
 from keras_seg.ops.region_proposals import select_proposals
+from keras_seg.ops.row_parts import in_parts
 from keras_seg.ops.rows_in_use import rows_in_use, with_padding
 from keras_seg.utils.validation import bad_argument
 
 LOSSES = ("objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
+# In `predict` on a CPU: the maps of 64 boxes, 51 MB before the last layer, twice that in float32.
+_MASKS_AT_ONCE = 64
 
 
 @keras.saving.register_keras_serializable(package="keras_seg")
@@ -100,7 +102,7 @@ class MaskRCNN(keras.Model):
         """
         if self.loss is not None:
             raise bad_argument("loss", "None in `compile`: Mask R-CNN brings its five losses", self.loss)
-        truth = self._checked_truth(y, sample_weight)
+        truth = checked_truth(y, sample_weight, self.num_classes)
         objectness, rpn_box = self._region_losses(y_pred, truth)
         samples = self._samples(y_pred, truth)
         heads = self._head_losses(y_pred["maps"], samples, truth, training)
@@ -177,13 +179,17 @@ class MaskRCNN(keras.Model):
             deltas.append(ops.reshape(moves, (-1, len(self.anchors[level]), 4)))
         return logits, deltas
 
+    def _anchor_boxes(self):
+        """Of each level, finest first, (A_k, 4)."""
+        return [self.anchors[level].boxes() for level in sorted(self.anchors)]
+
     def _proposals(self, logits, deltas, training):
         settings = self.settings
         number = 0 if training else 1
         return select_proposals(
             logits,
             deltas,
-            [self.anchors[level] for level in sorted(self.anchors)],
+            self._anchor_boxes(),
             self.image_size,
             pre_nms=settings.pre_nms[number],
             max_proposals=settings.max_proposals[number],
@@ -202,8 +208,25 @@ class MaskRCNN(keras.Model):
         return features if self.shared_stage is None else self.shared_stage(features, training=training)
 
     def _detections(self, maps, logits, deltas):
-        settings = self.settings
         boxes, scores = self._proposals(logits, deltas, training=False)
+        levels, most = sorted(maps), self.settings.max_detections
+        kinds = {
+            "boxes": ((most, 4), "float32"),
+            "labels": ((most,), "int32"),
+            "scores": ((most,), "float32"),
+            "num_detections": ((), "int32"),
+            "masks": ((most, *self.mask_size), "float32"),
+        }
+
+        def found(boxes, scores, *maps):
+            return self._detections_of(dict(zip(levels, maps, strict=True)), boxes, scores)
+
+        # The features of an image's 1000 boxes are 50 MB, and as much again while they are made.
+        return in_parts(found, (boxes, scores, *(maps[level] for level in levels)), 1, kinds)
+
+    def _detections_of(self, maps, boxes, scores):
+        """What the heads say of proposals (N, P, 4) and their scores (N, P)."""
+        settings = self.settings
         class_logits, box_deltas = self.box_head(self._regions(self.box_regions, maps, boxes, False))
         count = boxes.shape[1]
         found = select_detections(
@@ -228,14 +251,21 @@ class MaskRCNN(keras.Model):
         """Logits (N, B, m, n) of the mask of each box's class, 1 for label 0."""
         regions = self._regions(self.mask_regions, maps, boxes, training)
         chosen = ops.reshape(ops.maximum(classes, 0), (-1,))
-        logits = self._mask_of_class(regions, chosen, training)
+
+        def logits_of(regions, chosen):
+            return {"logits": self._mask_of_class(regions, chosen, training)}
+
+        if training:
+            logits = logits_of(regions, chosen)["logits"]
+        else:
+            kinds = {"logits": (self.mask_size, "float32")}
+            logits = in_parts(logits_of, (regions, chosen), _MASKS_AT_ONCE, kinds)["logits"]
         return ops.reshape(logits, (-1, ops.shape(boxes)[1], *self.mask_size))
 
     def _region_losses(self, y_pred, truth):
         settings = self.settings
-        anchors = np.concatenate([self.anchors[level] for level in sorted(self.anchors)])
         rows, labels, targets = anchor_targets(
-            anchors,
+            ops.concatenate(self._anchor_boxes()),
             truth["boxes"],
             truth["labels"] >= 0,
             truth.get("crowd"),
@@ -272,6 +302,9 @@ class MaskRCNN(keras.Model):
 
     def _head_losses(self, maps, samples, truth, training):
         """Losses of class, box and mask."""
+        # One use of the maps for both heads. TensorFlow's graph optimizer sums three gradients or more in
+        # variables, as large as the maps, whose memory is held between steps.
+        maps = {level: ops.reshape(x, (-1, *x.shape[1:])) for level, x in maps.items()}
         count, labels = samples["boxes"].shape[1], samples["labels"]
         regions = self._regions(self.box_regions, maps, samples["boxes"], training)
         logits, deltas = self.box_head(regions, training=training)
@@ -292,30 +325,6 @@ class MaskRCNN(keras.Model):
             losses.box_regression_loss(own, samples["deltas"], labels, self.settings.smooth_l1_beta),
             losses.mask_loss(masks, targets, first["labels"]),
         )
-
-    def _checked_truth(self, y, sample_weight):
-        expected = 'a dict {"boxes": (N, G, 4), "labels": (N, G), "masks": (N, G, h, w)}'
-        if not isinstance(y, dict) or not {"boxes", "labels", "masks"} <= set(y):
-            received = sorted(y) if isinstance(y, dict) else type(y).__name__
-            fix = "Pipelines of `keras_seg.data.load_instances` give it."
-            raise bad_argument("y", expected, received, fix)
-        if sample_weight is not None:
-            raise bad_argument("sample_weight", "None", type(sample_weight).__name__)
-        ranks = {"boxes": 3, "labels": 2, "masks": 4, "crowd": 2}
-        truth = {name: ops.convert_to_tensor(y[name]) for name in ranks if name in y}
-        for name, value in truth.items():
-            if len(value.shape) != ranks[name]:
-                raise bad_argument(f'y["{name}"].shape', f"{ranks[name]} axes, as in {expected}", value.shape)
-        if None in truth["masks"].shape[2:]:
-            # By its size a mask is known to be of the image or of its box.
-            fix = "Set it in the dataset: `tf.ensure_shape(masks, (None, None, 56, 56))`."
-            raise bad_argument('y["masks"].shape', "of known height and width", truth["masks"].shape, fix)
-        truth["boxes"] = ops.cast(truth["boxes"], "float32")
-        labels = ops.cast(truth["labels"], "int32")
-        truth["labels"] = labels_below(labels, self.num_classes, 'y["labels"]')
-        if "crowd" in truth:
-            truth["crowd"] = ops.cast(truth["crowd"], "bool")
-        return truth
 
 
 def _one_class_of(mask_head):

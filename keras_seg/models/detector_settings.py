@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_seg.losses.detection import SMOOTH_L1_BETA
-from keras_seg.ops.anchors import anchor_boxes
+from keras_seg.ops.anchors import anchor_grid
 from keras_seg.ops.detection_selection import BOX_WEIGHTS
 from keras_seg.ops.roi_alignment import check_sampling_ratio
 from keras_seg.utils.validation import bad_argument, check_choice, check_integer, check_number
@@ -116,21 +116,18 @@ class DetectorSettings:
             map_sizes: dict of level name to (h, w).
 
         Returns:
-            dict of level name to float32 NumPy array (A_k, 4), xyxy in pixels.
+            dict of level name to `ops.anchors.AnchorGrid`.
         """
         levels = sorted(map_sizes)
         if len(levels) == 1:
-            return {
-                levels[0]: anchor_boxes(
-                    image_size, map_sizes[levels[0]], self.anchor_sizes, self.anchor_ratios
-                )
-            }
+            level = levels[0]
+            return {level: anchor_grid(image_size, map_sizes[level], self.anchor_sizes, self.anchor_ratios)}
         if len(levels) != len(self.anchor_sizes):
             raise bad_argument(
                 "anchor_sizes", f"{len(levels)} sizes, one for each of {', '.join(levels)}", self.anchor_sizes
             )
         return {
-            level: anchor_boxes(image_size, map_sizes[level], (size,), self.anchor_ratios)
+            level: anchor_grid(image_size, map_sizes[level], (size,), self.anchor_ratios)
             for level, size in zip(levels, self.anchor_sizes, strict=True)
         }
 

@@ -13,6 +13,7 @@ from keras_seg.backbones.preprocessing import features_input
 from keras_seg.backbones.select import select_backbone
 from keras_seg.layers.conv_block import he_normal, normalize
 from keras_seg.layers.feature_pyramid import FeaturePyramid
+from keras_seg.layers.fully_connected import FullyConnectedConv2D
 from keras_seg.layers.winograd_conv2d import WinogradConv2D, conv2d
 from keras_seg.utils.validation import bad_argument
 
@@ -82,8 +83,7 @@ def proposal_head(channels, anchors_per_pixel, convolutions):
 def fully_connected_trunk(channels, units):
     """The paper's box head: (B, 7, 7, C) to (B, units) by two fully connected layers."""
     x = features = features_input((BOX_SIZE, BOX_SIZE, channels), "box_features")
-    # The kernel keeps the map's axes, so that checkpoints which flatten channels first fit as well.
-    x = layers.EinsumDense("nhwc,hwcd->nd", units, bias_axes="d", kernel_initializer=_scaled(), name="fc6")(x)
+    x = _flattened(x, units, "fc6")
     x = layers.ReLU(name="fc6_relu")(x)
     x = layers.Dense(units, kernel_initializer=_scaled(), name="fc7")(x)
     return features, layers.ReLU(name="fc7_relu")(x)
@@ -94,9 +94,7 @@ def convolutional_trunk(channels, units, normalization):
     x = features = features_input((BOX_SIZE, BOX_SIZE, channels), "box_features")
     for index in range(4):
         x = _conv_norm_relu(x, channels, f"box_head_{index}", normalization)
-    x = layers.EinsumDense(
-        "nhwc,hwcd->nd", units, bias_axes="d", kernel_initializer=_scaled(), name="box_head_5"
-    )(x)
+    x = _flattened(x, units, "box_head_5")
     return features, layers.ReLU(name="box_head_5_relu")(x)
 
 
@@ -205,6 +203,17 @@ def _conv_norm_relu(x, filters, name, normalization):
     else:
         x = normalize(x, normalization, f"{name}_1")
     return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _flattened(x, units, name):
+    """A fully connected layer on a whole map, (B, h, w, C) to (B, units).
+
+    Its kernel keeps the map's axes, so that checkpoints which flatten channels first fit as well.
+    """
+    x = FullyConnectedConv2D(
+        units, x.shape[1:3], kernel_initializer=_scaled(), data_format="channels_last", name=name
+    )(x)
+    return layers.Reshape((units,), name=f"{name}_flat")(x)
 
 
 def _small(deviation):

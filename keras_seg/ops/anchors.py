@@ -1,6 +1,9 @@
 """Anchors: the boxes that a region proposal network moves, laid over every pixel of every map."""
 
+import dataclasses
+
 import numpy as np
+from keras import ops
 
 from keras_seg.utils.validation import bad_argument, check_pair
 
@@ -32,6 +35,42 @@ def anchor_boxes(image_size, map_size, sizes, ratios=(0.5, 1.0, 2.0)):
         >>> keras_seg.ops.anchor_boxes(64, 4, sizes=(32,), ratios=(1.0,))[1]
         array([ 0., -16., 32., 16.], dtype=float32)
     """
+    return anchor_grid(image_size, map_size, sizes, ratios).boxes(np)
+
+
+@dataclasses.dataclass(frozen=True)
+class AnchorGrid:
+    """The anchors of one map before they are laid out.
+
+    A graph lays them out when it runs: as a constant, those of a 512 x 512 image are a megabyte in each of
+    the many copies that TensorFlow makes of a graph.
+
+    Attributes:
+        corners: float32 NumPy array (A, 4), the anchors of the first pixel.
+        strides: pair of ints (y, x), pixels of the image from one pixel of the map to the next.
+        map_size: pair of ints (h, w).
+    """
+
+    corners: np.ndarray
+    strides: tuple
+    map_size: tuple
+
+    def __len__(self):
+        return self.map_size[0] * self.map_size[1] * len(self.corners)
+
+    def boxes(self, library=ops):
+        """What `anchor_boxes` returns, as an array of `library`, numpy or keras.ops."""
+        y, x = (
+            library.arange(pixels, dtype="float32") * np.float32(stride)
+            for pixels, stride in zip(self.map_size, self.strides, strict=True)
+        )
+        y, x = library.meshgrid(y, x, indexing="ij")
+        centres = library.stack([x, y, x, y], axis=-1)
+        return library.reshape(centres[:, :, None] + self.corners, (-1, 4))
+
+
+def anchor_grid(image_size, map_size, sizes, ratios):
+    """The grid of `anchor_boxes`, with the same arguments and errors."""
     image_size, map_size = check_pair("image_size", image_size), check_pair("map_size", map_size)
     sizes, ratios = _positive("sizes", sizes), _positive("ratios", ratios)
     if any(pixels > side for pixels, side in zip(map_size, image_size, strict=True)):
@@ -41,11 +80,8 @@ def anchor_boxes(image_size, map_size, sizes, ratios=(0.5, 1.0, 2.0)):
     widths = (1 / np.sqrt(ratios))[:, None] * sizes
     corners = np.stack([-widths, -heights, widths, heights], axis=-1).reshape(-1, 4)
     corners = np.round(corners / 2)
-    stride_y, stride_x = (side // pixels for side, pixels in zip(image_size, map_size, strict=True))
-    y, x = (np.arange(pixels, dtype="float32") for pixels in map_size)
-    y, x = np.meshgrid(y * stride_y, x * stride_x, indexing="ij")
-    centres = np.stack([x, y, x, y], axis=-1)
-    return (centres[:, :, None] + corners).reshape(-1, 4)
+    strides = tuple(side // pixels for side, pixels in zip(image_size, map_size, strict=True))
+    return AnchorGrid(corners, strides, map_size)
 
 
 def _positive(name, values):

@@ -40,7 +40,7 @@ def test_levels_are_the_ends_of_the_stages():
     ends = ["relu", "layer1_2_relu3", "layer2_3_relu3", "layer3_5_relu3", "layer4_2_relu3"]
     assert list(maps.output) == ["P1", "P2", "P3", "P4", "P5"]
     for end, tensor in zip(ends, maps.output.values(), strict=True):
-        assert trunk.get_layer(end).output is tensor
+        assert maps.get_layer(end).output is tensor
     assert halves_exactly(maps)
     assert classifier_features(trunk.output, padding="same") is trunk.output
 

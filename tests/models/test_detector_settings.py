@@ -48,11 +48,11 @@ def test_anchors_of_levels():
     settings = DetectorSettings(anchor_sizes=(8, 16), anchor_ratios=(1.0,))
     anchors = settings.anchors_of((64, 96), {"P5": (1, 1), "P4": (8, 12)})
     assert settings.anchors_per_pixel(2) == 1
-    np.testing.assert_array_equal(anchors["P4"], anchor_boxes((64, 96), (8, 12), (8,), (1.0,)))
-    np.testing.assert_array_equal(anchors["P5"], anchor_boxes((64, 96), 1, (16,), (1.0,)))
+    np.testing.assert_array_equal(anchors["P4"].boxes(np), anchor_boxes((64, 96), (8, 12), (8,), (1.0,)))
+    np.testing.assert_array_equal(anchors["P5"].boxes(np), anchor_boxes((64, 96), 1, (16,), (1.0,)))
     one = settings.anchors_of((64, 96), {"P4": (4, 6)})
     assert settings.anchors_per_pixel(1) == 2
-    np.testing.assert_array_equal(one["P4"], anchor_boxes((64, 96), (4, 6), (8, 16), (1.0,)))
+    np.testing.assert_array_equal(one["P4"].boxes(np), anchor_boxes((64, 96), (4, 6), (8, 16), (1.0,)))
 
 
 @pytest.mark.parametrize(

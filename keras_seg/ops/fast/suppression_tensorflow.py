@@ -5,6 +5,8 @@ were kept, in one thread, and knows no classes. The tiles, compiled by XLA, woul
 TensorFlow Serving refuses such parts on CPUs unless told otherwise.
 """
 
+import functools
+
 import tensorflow as tf
 
 from keras_seg.ops.suppression_pairs import STRIDE, pair_rows, places_of
@@ -16,10 +18,19 @@ FIRST_ROUND = 256
 PAIRS = 2**19
 
 
-# A function of its own, for eager calls: 10 ms in place of 60 or more. Inside a graph it makes no difference.
-@tf.function(reduce_retracing=True)
 def kept_by_pairs(boxes, valid, classes, iou_threshold, max_output):
     """`kept_by_tiles`, with the same arguments and results, for shapes that are known only at run time."""
+    # Eager calls are 10 ms in place of 60 or more as a graph; within one, another graph only takes memory.
+    kept = _kept_by_pairs if tf.inside_function() else _kept_in_graph()
+    return kept(boxes, valid, classes, iou_threshold, max_output)
+
+
+@functools.cache
+def _kept_in_graph():
+    return tf.function(_kept_by_pairs, reduce_retracing=True, autograph=False)
+
+
+def _kept_by_pairs(boxes, valid, classes, iou_threshold, max_output):
     rows = pair_rows(boxes, valid, classes, iou_threshold)
     images = tf.shape(valid)[0]
 

@@ -9,9 +9,11 @@ from keras_seg.ops.fast import (
     frozen_tensorflow,
     fused_pooling_tensorflow,
     normalization_tensorflow,
+    parts_tensorflow,
     pooling_tensorflow,
     roi_tensorflow,
     suppression_tensorflow,
+    updates_tensorflow,
     winograd_tensorflow,
 )
 from keras_seg.ops.fast.devices import has_accelerator
@@ -125,10 +127,14 @@ NATIVE = {
         normalization_tensorflow.frozen_batch_normalization, lambda: not under_xla()
     ),
     "frozen_function": Native(frozen_tensorflow.frozen_function, _freezing_serves),
+    "in_parts": Native(parts_tensorflow.in_parts, _runs_here_in_parts),
     "labels_below": Native(_labels_below, lambda: not under_xla()),
     "max_pool_with_argmax": Native(_max_pool_with_argmax, _pool_serves),
     "max_unpool": Native(_max_unpool, _unpool_serves),
     "nms": Native(suppression_tensorflow.kept_by_pairs, lambda: not under_xla()),
     "resize_bilinear": Native(_resize_bilinear, lambda known: not known),
     "slice_bound": Native(tf.identity, lambda: not under_xla()),
+    "used_together": Native(
+        updates_tensorflow.used_together, lambda: tf.inside_function() and not under_xla()
+    ),
 }

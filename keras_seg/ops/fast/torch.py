@@ -5,6 +5,7 @@ import torch
 from keras_seg.ops.fast import (
     matching_torch,
     normalization_torch,
+    parts_torch,
     pooling_torch,
     roi_torch,
     suppression_torch,
@@ -36,6 +37,7 @@ NATIVE = {
     "bag_sums": Native(roi_torch.bag_sums, _bags_serve),
     "bag_sums_gradient": Native(roi_torch.bag_sums_gradient, _bags_serve),
     "batch_normalization": Native(normalization_torch.batch_normalization),
+    "in_parts": Native(parts_torch.in_parts, lambda: not on_accelerator()),
     "labels_below": Native(_labels_below),
     "max_pool_with_argmax": Native(pooling_torch.max_pool_with_argmax, _pool_serves),
     "max_unpool": Native(pooling_torch.max_unpool),

@@ -72,31 +72,49 @@ class _Cut(NamedTuple):
         """A function from a part's number to what it reads of `x`, and how much that is to be padded."""
         if self.bands == 1:
             return self._of_images(x), pad
-        height = self.bands * self.size[0] + 2 * self.dilation
+        height = self.size[0] + 2 * self.dilation
         width = winograd.padded_side(winograd.tiles_along(self.size[1], self.dilation), self.dilation)
-        after = [(pad, side - pad - known) for side, known in zip((height, width), x.shape[1:3], strict=True)]
-        return self._of_bands(tf.pad(x, [(0, 0), *after, (0, 0)]), self.size[0] + 2 * self.dilation), 0
+        return self._of_bands(x, pad, height, width), 0
 
     def of_output(self, upstream):
         """A function from a part's number to that part of the output's gradient."""
         if self.bands == 1:
             return self._of_images(upstream)
-        after = self.bands * self.size[0] - upstream.shape[1]
-        return self._of_bands(tf.pad(upstream, [(0, 0), (0, after), (0, 0), (0, 0)]), self.size[0])
+        return self._of_bands(upstream, 0, *self.size)
 
-    def joined(self, parts, shape):
-        """The output, of this shape, from the parts one after the other."""
+    def room(self, x, units, dtype):
+        """Where the parts' outputs go, (N * bands, *size, units), not yet written."""
+        shape = (tf.shape(x)[0] * self.bands, *self.size, units)
+        return tf.ensure_shape(tf.raw_ops.Empty(shape=shape, dtype=dtype), (None, *shape[1:]))
+
+    def put(self, room, part, output):
+        """The same memory, where the loop over parts alone holds it, with a part's output in its place.
+
+        A list of parts is joined by a copy: at the end there would be two outputs.
+        """
+        first = part * self.images
+        places = tf.range(first, first + tf.shape(output)[0])
+        return tf.ensure_shape(tf.raw_ops.InplaceUpdate(x=room, i=places, v=output), room.shape)
+
+    def joined(self, room, shape):
+        """The output, of this shape, when all parts are in their places."""
         rows = self.bands * self.size[0]
-        whole = tf.reshape(parts, (-1, rows, *self.size[1:], shape[3]))
+        whole = tf.reshape(room, (-1, rows, *self.size[1:], shape[3]))
         return tf.ensure_shape(whole[:, : shape[1]] if rows > shape[1] else whole, shape)
 
     def _of_images(self, x):
         return lambda part: x[part * self.images : (part + 1) * self.images]
 
-    def _of_bands(self, x, height):
+    def _of_bands(self, x, pad, height, width):
+        """Bands with their own zeros around them: a padded copy of the whole map is as large as it."""
+
         def band(part):
-            image, row = part // self.bands, part % self.bands * self.size[0]
-            return tf.ensure_shape(x[image : image + 1, row : row + height], (1, height, *x.shape[2:]))
+            image, first = part // self.bands, part % self.bands * self.size[0] - pad
+            known = x[image : image + 1, tf.maximum(first, 0) : tf.minimum(first + height, x.shape[1])]
+            above = tf.maximum(-first, 0)
+            below = height - above - tf.shape(known)[1]
+            around = [(0, 0), (above, below), (pad, width - pad - x.shape[2]), (0, 0)]
+            return tf.ensure_shape(tf.pad(known, around), (1, height, width, x.shape[3]))
 
         return band
 
@@ -125,15 +143,14 @@ def _convolved(x, kernel, pad, dilation, backwards):
     read, pad_of_part = cut.of_input(x, pad)
     shape = (x.shape[0], *_output_size(x, pad, dilation), kernels.shape[1 if backwards else 2])
 
-    def write(part, outputs):
+    def write(part, room):
         tiles = winograd.input_tiles(read(part), pad_of_part, dilation)
         products = tf.matmul(tiles, kernels, transpose_b=backwards)
-        return part + 1, outputs.write(part, winograd.output_map(products, cut.size, dilation))
+        return part + 1, cut.put(room, part, winograd.output_map(products, cut.size, dilation))
 
-    parts = cut.parts(x)
-    outputs = tf.TensorArray(x.dtype, parts, infer_shape=False, element_shape=(None, *cut.size, shape[3]))
-    _, outputs = tf.while_loop(lambda part, _: part < parts, write, (0, outputs), parallel_iterations=1)
-    return cut.joined(outputs.concat(), shape)
+    parts, room = cut.parts(x), cut.room(x, shape[3], x.dtype)
+    _, room = tf.while_loop(lambda part, _: part < parts, write, (0, room), parallel_iterations=1)
+    return cut.joined(room, shape)
 
 
 @_shared
@@ -148,6 +165,7 @@ def _for_kernel(x, upstream, pad, dilation):
         return part + 1, total + tf.cast(tf.matmul(tiles, gradients, transpose_a=True), "float32")
 
     parts = cut.parts(x)
-    nothing = tf.zeros((16, x.shape[3], upstream.shape[3]))
+    # `tf.zeros` of a known shape is made into a constant, which holds its memory between the steps.
+    nothing = tf.raw_ops.Empty(shape=(16, x.shape[3], upstream.shape[3]), dtype=tf.float32, init=True)
     _, total = tf.while_loop(lambda part, _: part < parts, add, (0, nothing), parallel_iterations=1)
     return tf.cast(winograd.transformed_kernel_gradient(total), x.dtype)

@@ -1,0 +1,23 @@
+"""Parts of a batch and what is written of each, on TensorFlow."""
+
+import tensorflow as tf
+
+
+def in_parts(function, rows, most, kinds):
+    """`ops.row_parts.in_parts`, by a loop over parts of like size."""
+    count = tf.shape(rows[0])[0]
+    parts = tf.maximum(-(-count // most), 1)
+    size = -(-count // parts)
+
+    def write(part, lists):
+        here = slice(part * size, (part + 1) * size)
+        results = function(*(tensor[here] for tensor in rows))
+        return part + 1, {name: written.write(part, results[name]) for name, written in lists.items()}
+
+    lists = {
+        name: tf.TensorArray(dtype, parts, infer_shape=False, element_shape=(None, *shape))
+        for name, (shape, dtype) in kinds.items()
+    }
+    _, lists = tf.while_loop(lambda part, _: part < parts, write, (0, lists), parallel_iterations=1)
+    batch = rows[0].shape[0]
+    return {name: tf.ensure_shape(lists[name].concat(), (batch, *kinds[name][0])) for name in kinds}
