@@ -22,6 +22,7 @@ from keras_seg.backbones.explicit_padding import (
 )
 from keras_seg.backbones.preprocessing import features_input, images_input, mode_affine
 from keras_seg.layers.conv_block import normalize
+from keras_seg.layers.padded_relu import PaddedReLU
 from keras_seg.utils.validation import check_choice
 
 # Output stride to the dilation of layer1 to layer4 where the stride would have been.
@@ -166,7 +167,7 @@ def _resnet(spec, input_shape, include_top, num_classes, output_stride, normaliz
     x = conv(x, 64, 7, "conv1", strides=2, pad=3, use_bias=False)
     x = _normalize(x, "bn1", normalization)
     levels = {"P1": layers.ReLU(name="relu")(x)}
-    x = layers.ReLU(name="maxpool_relu")(_padded(x, "maxpool"))
+    x = PaddedReLU(1, name="maxpool_pad")(x)
     x = max_pool(x, 3, 2, "maxpool")
     level, before = 2, 1
     for stage, (count, dilation) in enumerate(zip(repeats, _DILATIONS[output_stride], strict=True), start=1):
@@ -214,9 +215,8 @@ def _bottleneck(x, filters, name, strides, first_dilation, dilation, normalizati
     """1x1, 3x3 and 1x1 convolution to four times the channels (figure 5, right)."""
     shortcut = _shortcut(x, 4 * filters, name, strides, normalization)
     x = _conv_norm(x, filters, 1, name, 1, normalization)
-    if strides > 1:
-        x = _padded(x, f"{name}_conv2")
-    x = layers.ReLU(name=f"{name}_relu1")(x)
+    relu = PaddedReLU(1, name=f"{name}_relu1") if strides > 1 else layers.ReLU(name=f"{name}_relu1")
+    x = relu(x)
     x = _conv_norm(x, filters, 3, name, 2, normalization, strides, first_dilation, padded=strides > 1)
     x = layers.ReLU(name=f"{name}_relu2")(x)
     x = _conv_norm(x, 4 * filters, 1, name, 3, normalization)
@@ -237,15 +237,6 @@ def _conv_norm(x, filters, kernel_size, name, index, normalization, strides=1, d
     options = {"strides": strides, "pad": pad, "dilation": dilation, "use_bias": False}
     x = conv(x, filters, kernel_size, f"{name}_conv{index}", **options)
     return _normalize(x, f"{name}_bn{index}", normalization)
-
-
-def _padded(x, name):
-    """A pixel of zeros around a map that ReLU is to see next.
-
-    ReLU's output is kept for its own gradient and for that of the layer behind it: padded in between, it
-    would be kept twice.
-    """
-    return layers.ZeroPadding2D(1, data_format="channels_last", name=f"{name}_pad")(x)
 
 
 def _normalize(x, name, normalization):

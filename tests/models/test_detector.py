@@ -122,7 +122,9 @@ class TestFitted:
         finally:
             model.mask_regions.call = call
         most = found["num_detections"].max()
-        assert boxes == [10 if keras.backend.backend() == "jax" or most > 8 else 8, 10]
+        # On a CPU PyTorch takes one image at a time.
+        assert max(boxes[:-1]) == (10 if keras.backend.backend() == "jax" or most > 8 else 8)
+        assert boxes[-1] == 10
         for key, values in fixed.items():
             np.testing.assert_allclose(found[key], values, rtol=0, atol=1e-4, err_msg=key)
 
