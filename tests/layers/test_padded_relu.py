@@ -19,7 +19,7 @@ def test_numbers_and_gradient(training):
     layer = PaddedReLU(2)
     received = ops.convert_to_numpy(layer(x, training=training))
     np.testing.assert_array_equal(received, np.pad(np.maximum(x, 0), [(0, 0), (2, 2), (2, 2), (0, 0)]))
-    slope = gradient(lambda x: ops.sum(layer(x, training=training) * weigh), x)
+    slope = gradient(lambda x: ops.sum(layer(x, training=training) * ops.convert_to_tensor(weigh)), x)
     np.testing.assert_array_equal(slope, np.where(x > 0, weigh[:, 2:-2, 2:-2], 0))
 
 
