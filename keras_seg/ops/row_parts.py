@@ -7,7 +7,8 @@ def in_parts(function, rows, most, kinds):
     """A function of a batch, of at most so many rows at a time where memory is the processor's own.
 
     For what needs no gradient: with one, all parts' tensors are kept all the same. On a GPU or TPU, where a
-    small batch leaves units idle, on JAX and in what is exported, all rows are taken at once.
+    small batch leaves units idle, on JAX, in TensorFlow outside a graph or under XLA, and in what is
+    exported, all rows are taken at once.
 
     Args:
         function: callable from tensors (b, ...) to a dict of tensors (b, ...), row by row.

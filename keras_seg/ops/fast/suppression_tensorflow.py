@@ -5,8 +5,6 @@ were kept, in one thread, and knows no classes. The tiles, compiled by XLA, woul
 TensorFlow Serving refuses such parts on CPUs unless told otherwise.
 """
 
-import functools
-
 import tensorflow as tf
 
 from keras_seg.ops.suppression_pairs import STRIDE, pair_rows, places_of
@@ -21,13 +19,8 @@ PAIRS = 2**19
 def kept_by_pairs(boxes, valid, classes, iou_threshold, max_output):
     """`kept_by_tiles`, with the same arguments and results, for shapes that are known only at run time."""
     # Eager calls are 10 ms in place of 60 or more as a graph; within one, another graph only takes memory.
-    kept = _kept_by_pairs if tf.inside_function() else _kept_in_graph()
+    kept = _kept_by_pairs if tf.inside_function() else _kept_as_graph
     return kept(boxes, valid, classes, iou_threshold, max_output)
-
-
-@functools.cache
-def _kept_in_graph():
-    return tf.function(_kept_by_pairs, reduce_retracing=True, autograph=False)
 
 
 def _kept_by_pairs(boxes, valid, classes, iou_threshold, max_output):
@@ -56,6 +49,9 @@ def _kept_by_pairs(boxes, valid, classes, iou_threshold, max_output):
     )
     places, count = places_of(kept, images, max_output)
     return tf.ensure_shape(places, (valid.shape[0], max_output)), tf.ensure_shape(count, (valid.shape[0],))
+
+
+_kept_as_graph = tf.function(_kept_by_pairs, reduce_retracing=True, autograph=False)
 
 
 def _overlapping(rows, waiting, limit, iou_threshold):
