@@ -72,6 +72,8 @@ def freeze_statistics(model):
         if isinstance(child, torch.nn.BatchNorm2d):
             frozen = FrozenBatchNorm2d(child.num_features)
             frozen.load_state_dict(child.state_dict(), strict=False)
+            # Trained ones have a shift; with none, a frozen graph leaves out an addition.
+            frozen.bias.normal_(0, 0.05)
             setattr(model, name, frozen)
         else:
             freeze_statistics(child)

@@ -3,14 +3,14 @@
 import keras
 from keras import ops
 
-from keras_seg.layers.in_place_conv2d import InPlaceConv2D
+from keras_seg.layers.conv2d import Conv2D
 from keras_seg.ops.window_products import conv_by_product, conv_transpose_by_product
 
 _MOST_POSITIONS = 256
 
 
 @keras.saving.register_keras_serializable("keras_seg")
-class FullyConnectedConv2D(InPlaceConv2D):
+class FullyConnectedConv2D(Conv2D):
     """`keras.layers.Conv2D` for kernels with many weights and maps with few positions, such as VGG16's fc6.
 
     The same numbers up to rounding, on a CPU in an eighth of the time where the map is a single window
@@ -23,9 +23,9 @@ class FullyConnectedConv2D(InPlaceConv2D):
     section 3.1: a classifier's dense layers as convolutions.
     """
 
-    def _convolved(self, inputs, kernel):
+    def convolution_op(self, inputs, kernel):
         if not _is_plain(self) or self.groups != 1 or not self._is_small(inputs):
-            return super()._convolved(inputs, kernel)
+            return super().convolution_op(inputs, kernel)
         if self.padding == "same" and max(self.kernel_size) > 1:
             # As TensorFlow does for stride 1: of an even kernel the odd pixel comes last.
             around = [((side - 1) // 2, side // 2) for side in self.kernel_size]

@@ -2,21 +2,21 @@
 
 import keras
 
-from keras_seg.layers.in_place_conv2d import InPlaceConv2D
+from keras_seg.layers.conv2d import Conv2D
 from keras_seg.ops.fast import native_form
 
 
 def conv2d(filters, kernel_size, strides=1, **options):
-    """A convolution of the class that suits it: `WinogradConv2D` for 3x3 of stride 1, else `InPlaceConv2D`.
+    """A convolution of the class that suits it: `WinogradConv2D` for 3x3 of stride 1, else `Conv2D`.
 
     Arguments are those of `keras.layers.Conv2D`.
     """
-    kind = WinogradConv2D if (kernel_size, strides) == (3, 1) else InPlaceConv2D
+    kind = WinogradConv2D if (kernel_size, strides) == (3, 1) else Conv2D
     return kind(filters, kernel_size, strides, **options)
 
 
 @keras.saving.register_keras_serializable("keras_seg")
-class WinogradConv2D(InPlaceConv2D):
+class WinogradConv2D(Conv2D):
     """`keras.layers.Conv2D` that takes Winograd's minimal filtering where that is the faster.
 
     Where it is: on TensorFlow on a CPU, in a graph of one image size without `jit_compile`, which is not
@@ -33,12 +33,12 @@ class WinogradConv2D(InPlaceConv2D):
     4.1.
     """
 
-    def _convolved(self, inputs, kernel):
+    def convolution_op(self, inputs, kernel):
         conv = self._is_plain() and native_form(
             "conv_3x3", shape=inputs.shape, units=self.filters, dtype=self.compute_dtype
         )
         if not conv:
-            return super()._convolved(inputs, kernel)
+            return super().convolution_op(inputs, kernel)
         dilation = self.dilation_rate[0]
         return conv(inputs, kernel, dilation if self.padding == "same" else 0, dilation)
 

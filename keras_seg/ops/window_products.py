@@ -5,8 +5,11 @@ them and not into arithmetic: convolution kernels lay weights out anew at each c
 them as they are: `benchmarks.fully_connected` times both.
 """
 
+import keras
 from keras import ops
 
+from keras_seg.ops.fast import native_form
+from keras_seg.ops.kernel_updates import used_together
 from keras_seg.utils.validation import bad_argument
 
 
@@ -30,7 +33,7 @@ def conv_by_product(x, kernel):
         if side is not None and side < least:
             raise bad_argument("x", f"a map of at least {height} x {width}, the kernel's size", x.shape)
     windows = _windows(_windows(x, width, axis=2), height, axis=1)
-    product = ops.matmul(_rows(windows), ops.reshape(kernel, (-1, units)))
+    product = _matmul(_rows(windows), kernel)
     return ops.reshape(product, (*ops.shape(windows)[:3], units))
 
 
@@ -52,6 +55,21 @@ def conv_transpose_by_product(x, kernel):
     # Sums of 16-bit numbers would be rounded at each step.
     summed = _overlapped(ops.cast(windows, "float32"), height, axis=1)
     return ops.cast(_overlapped(summed, width, axis=2), product.dtype)
+
+
+def _matmul(x, kernel):
+    """(R, K) by the weights (..., D) of K windows' numbers."""
+    wider = native_form(
+        "matmul_in_float32",
+        dtype=keras.backend.standardize_dtype(x.dtype),
+        inputs=x.shape,
+        kernel=kernel.shape,
+        outputs=(x.shape[0], kernel.shape[-1]),
+    )
+    if wider:
+        return wider(x, kernel)
+    x, kernel = used_together(x, kernel)
+    return ops.matmul(x, ops.reshape(kernel, (-1, kernel.shape[-1])))
 
 
 def _windows(x, length, axis):

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from keras_seg.layers import WinogradConv2D
-from keras_seg.layers.in_place_conv2d import InPlaceConv2D
+from keras_seg.layers.conv2d import Conv2D
 from keras_seg.layers.winograd_conv2d import conv2d
 from tests.harness import assert_every_weight_moves, assert_reloads_equal, pixels
 
@@ -62,4 +62,4 @@ def test_a_model_of_them_reloads_and_trains(policy, tmp_path):
 
 def test_a_convolution_gets_the_class_that_suits_it():
     assert type(conv2d(4, 3)) is WinogradConv2D
-    assert type(conv2d(4, 1)) is type(conv2d(4, 3, 2)) is InPlaceConv2D
+    assert type(conv2d(4, 1)) is type(conv2d(4, 3, 2)) is Conv2D

@@ -72,3 +72,31 @@ def test_on_pytorch_no_part_has_more_rows():
     from keras_seg.ops.fast.devices import has_accelerator
 
     assert sizes == ([7] if has_accelerator() else [3, 3, 1])
+
+
+@pytest.mark.tf_only
+@pytest.mark.parametrize("most", [1, 3])
+def test_in_a_graph_no_rows_give_none(most):
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None, 3, 2)), tf.TensorSpec((None, 4), "int32")]
+    run = tf.function(
+        lambda *tensors: in_parts(function, tensors, most, KINDS), input_signature=signature, autograph=False
+    )
+    arrays = rows(0)
+    check(run(*arrays), *arrays)
+
+
+@pytest.mark.tf_only
+def test_a_part_of_one_row_says_so():
+    import tensorflow as tf
+
+    shapes = []
+
+    def looked_at(values, numbers):
+        shapes.append(values.shape.as_list())
+        return function(values, numbers)
+
+    signature = [tf.TensorSpec((None, 3, 2)), tf.TensorSpec((None, 4), "int32")]
+    tf.function(lambda *tensors: in_parts(looked_at, tensors, 1, KINDS), input_signature=signature)(*rows(2))
+    assert shapes == [[1, 3, 2]]

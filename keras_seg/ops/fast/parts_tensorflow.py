@@ -6,12 +6,12 @@ import tensorflow as tf
 def in_parts(function, rows, most, kinds):
     """`ops.row_parts.in_parts`, by a loop over parts of like size."""
     count = tf.shape(rows[0])[0]
-    parts = tf.maximum(-(-count // most), 1)
-    size = -(-count // parts)
+    parts = -(-count // most)
+    size = -(-count // tf.maximum(parts, 1))
 
     def write(part, lists):
         here = slice(part * size, (part + 1) * size)
-        results = function(*(tensor[here] for tensor in rows))
+        results = function(*(_of_part(tensor[here], most) for tensor in rows))
         return part + 1, {name: written.write(part, results[name]) for name, written in lists.items()}
 
     lists = {
@@ -21,3 +21,8 @@ def in_parts(function, rows, most, kinds):
     _, lists = tf.while_loop(lambda part, _: part < parts, write, (0, lists), parallel_iterations=1)
     batch = rows[0].shape[0]
     return {name: tf.ensure_shape(lists[name].concat(), (batch, *kinds[name][0])) for name in kinds}
+
+
+def _of_part(rows, most):
+    """A part's rows; their number is known where it can only be one."""
+    return tf.ensure_shape(rows, (1, *rows.shape[1:])) if most == 1 else rows

@@ -1,11 +1,13 @@
 """Native forms of the ops on TensorFlow, where they beat the portable ones."""
 
+import math
 import os
 
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
 from keras_seg.ops.fast import (
+    float32_tensorflow,
     frozen_tensorflow,
     fused_pooling_tensorflow,
     normalization_tensorflow,
@@ -18,6 +20,7 @@ from keras_seg.ops.fast import (
 )
 from keras_seg.ops.fast.devices import has_accelerator
 from keras_seg.ops.fast.dispatch import Native, exporting
+from keras_seg.ops.fast.processor import multiplies_bfloat16_faster
 
 _LARGEST_FROZEN = 1.5e9
 # TensorFlow's passes over a graph copy its constants: DeconvNet's 1 GB took 20 GB, once and for some seconds.
@@ -26,6 +29,9 @@ _MOST_CELLS = 16  # of a window, one comparison each
 # C D / (C + D) for C channels in and D out, from where Winograd's products outweigh its transforms: 200 and
 # 200, see `benchmarks.winograd`. With half as many float32 loses and bfloat16 gains an eighth.
 _LEAST_PRODUCTS = 100
+# Products to a number read or written, from where float32's gain outweighs its copies: 1x1 convolutions of a
+# map of 64 x 64 take 0.65 to 0.8 of their time with 170, of 128 x 128 and four times the copies 0.8 with 127.
+_LEAST_PRODUCTS_IN_FLOAT32 = 150
 _LEAST_POSITIONS = 196  # 14 x 14: of fewer, starting the kernels takes longer than the convolution
 
 
@@ -81,6 +87,18 @@ def _winograd_serves(shape, units, dtype):
     return _runs_here_in_parts()
 
 
+def _float32_serves(dtype, inputs, kernel, outputs):
+    """Whether a bfloat16 convolution is so wide that float32's products are faster, on this processor."""
+    if dtype != "bfloat16" or not _runs_here_in_parts() or multiplies_bfloat16_faster():
+        return False
+    if None in (*inputs[1:], *outputs[1:]):
+        return False
+    *positions, units = (side or 1 for side in outputs)
+    weights = math.prod(kernel)
+    numbers = math.prod(side or 1 for side in inputs) + weights + math.prod(positions) * units
+    return math.prod(positions) * weights > _LEAST_PRODUCTS_IN_FLOAT32 * numbers
+
+
 def _compiling_serves():
     """Outside XLA, and not for another process, which may lack it."""
     return not under_xla() and not exporting()
@@ -127,8 +145,10 @@ NATIVE = {
         normalization_tensorflow.frozen_batch_normalization, lambda: not under_xla()
     ),
     "frozen_function": Native(frozen_tensorflow.frozen_function, _freezing_serves),
+    "in_float32": Native(float32_tensorflow.in_float32, _float32_serves),
     "in_parts": Native(parts_tensorflow.in_parts, _runs_here_in_parts),
     "labels_below": Native(_labels_below, lambda: not under_xla()),
+    "matmul_in_float32": Native(float32_tensorflow.matmul_in_float32, _float32_serves),
     "max_pool_with_argmax": Native(_max_pool_with_argmax, _pool_serves),
     "max_unpool": Native(_max_unpool, _unpool_serves),
     "nms": Native(suppression_tensorflow.kept_by_pairs, lambda: not under_xla()),

@@ -1,4 +1,4 @@
-"""The place of a weight's gradient in TensorFlow's order of things: its update then needs no copy."""
+"""A weight's place in TensorFlow's order of things: when it is converted, and when it is updated."""
 
 import tensorflow as tf
 from tensorflow.python.eager import record
@@ -19,6 +19,22 @@ def used_together(x, kernel):
     """
     kernel = tf.convert_to_tensor(kernel)
     return _together(x, kernel) if record.should_record_backprop([x]) else (x, kernel)
+
+
+def converted_after(x, kernel):
+    """A kernel as a tensor, made when `x` is there: else a graph starts by converting all its weights.
+
+    Args:
+        x: tensor of known rank.
+        kernel: tensor, or a variable that becomes one of another dtype.
+
+    Returns:
+        Tensor.
+    """
+    # Not after `x` itself: where that is padded, TensorFlow makes one operation of it and a convolution, and
+    # this order would then be a cycle.
+    with tf.control_dependencies([x[(slice(1),) * x.shape.rank]]):
+        return tf.convert_to_tensor(kernel)
 
 
 @tf.custom_gradient

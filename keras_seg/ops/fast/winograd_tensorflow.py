@@ -9,6 +9,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_seg.ops import winograd
+from keras_seg.ops.fast.processor import multiplies_bfloat16_faster
+from keras_seg.ops.fast.updates_tensorflow import converted_after, used_together
 
 _PART_BYTES = 2 * 2**20  # of a part's input; with its pixels, tiles and products it is thirteen times as much
 
@@ -18,7 +20,7 @@ def conv_3x3(x, kernel, pad, dilation):
 
     Args:
         x: tensor (N, H, W, C) of known H, W and C.
-        kernel: tensor (3, 3, C, D) of x's dtype.
+        kernel: tensor (3, 3, C, D) of x's dtype, or a variable that becomes one.
         pad: int. Pixels of zeros around the map, 0 to 2 `dilation`.
         dilation: int.
 
@@ -37,7 +39,7 @@ def conv_3x3(x, kernel, pad, dilation):
 
         return _convolved(x, kernel, pad, dilation, backwards=False), gradient
 
-    return convolve(x, tf.convert_to_tensor(kernel))
+    return convolve(*used_together(x, converted_after(x, kernel)))
 
 
 def _shared(function):
@@ -122,13 +124,18 @@ class _Cut(NamedTuple):
 def _cut(x, pad, dilation):
     _, height, width, channels = x.shape
     size = _output_size(x, pad, dilation)
-    image_bytes = height * width * channels * x.dtype.size
+    image_bytes = height * width * channels * _dtype_of_products(x).size
     tiles = winograd.tiles_along(size[0], dilation)
     rows = -(-tiles // -(-image_bytes // _PART_BYTES))
     bands = -(-tiles // rows)
     if bands == 1:
         return _Cut(max(1, _PART_BYTES // image_bytes), 1, size, dilation)
     return _Cut(1, bands, (2 * dilation * rows, size[1]), dilation)
+
+
+def _dtype_of_products(x):
+    """That of `x`, or float32 where the processor multiplies 16-bit numbers no faster."""
+    return x.dtype if multiplies_bfloat16_faster() else tf.float32
 
 
 def _output_size(x, pad, dilation):
@@ -138,15 +145,17 @@ def _output_size(x, pad, dilation):
 @_shared
 def _convolved(x, kernel, pad, dilation, backwards):
     """The convolution by a kernel (3, 3, C, D), or for a gradient by its transpose."""
+    kernel = tf.cast(kernel, _dtype_of_products(x))
     kernels = winograd.transformed_kernel(kernel[::-1, ::-1] if backwards else kernel)
     cut = _cut(x, pad, dilation)
     read, pad_of_part = cut.of_input(x, pad)
     shape = (x.shape[0], *_output_size(x, pad, dilation), kernels.shape[1 if backwards else 2])
 
     def write(part, room):
-        tiles = winograd.input_tiles(read(part), pad_of_part, dilation)
+        tiles = winograd.input_tiles(tf.cast(read(part), kernels.dtype), pad_of_part, dilation)
         products = tf.matmul(tiles, kernels, transpose_b=backwards)
-        return part + 1, cut.put(room, part, winograd.output_map(products, cut.size, dilation))
+        output = winograd.output_map(products, cut.size, dilation)
+        return part + 1, cut.put(room, part, tf.cast(output, room.dtype))
 
     parts, room = cut.parts(x), cut.room(x, shape[3], x.dtype)
     _, room = tf.while_loop(lambda part, _: part < parts, write, (0, room), parallel_iterations=1)
@@ -157,11 +166,12 @@ def _convolved(x, kernel, pad, dilation, backwards):
 def _for_kernel(x, upstream, pad, dilation):
     cut = _cut(x, pad, dilation)
     read, pad_of_part = cut.of_input(x, pad)
-    read_upstream = cut.of_output(upstream)
+    read_upstream, dtype = cut.of_output(upstream), _dtype_of_products(x)
 
     def add(part, total):
-        tiles = winograd.input_tiles(read(part), pad_of_part, dilation)
-        gradients = winograd.output_map_gradient(read_upstream(part), dilation)
+        pixels, gradients = (tf.cast(tensor, dtype) for tensor in (read(part), read_upstream(part)))
+        tiles = winograd.input_tiles(pixels, pad_of_part, dilation)
+        gradients = winograd.output_map_gradient(gradients, dilation)
         return part + 1, total + tf.cast(tf.matmul(tiles, gradients, transpose_a=True), "float32")
 
     parts = cut.parts(x)

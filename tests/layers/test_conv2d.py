@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_seg.layers.in_place_conv2d import InPlaceConv2D
+from keras_seg.layers.conv2d import Conv2D
 
 
 def trained(kind, frozen=False):
@@ -26,9 +26,7 @@ def trained(kind, frozen=False):
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_trains_as_keras(frozen):
-    for received, expected in zip(
-        trained(InPlaceConv2D, frozen), trained(layers.Conv2D, frozen), strict=True
-    ):
+    for received, expected in zip(trained(Conv2D, frozen), trained(layers.Conv2D, frozen), strict=True):
         np.testing.assert_allclose(received, expected, rtol=0, atol=1e-6)
 
 
@@ -36,7 +34,7 @@ def waiting(watched=True):
     """What waits for the gradient of a layer's map, in a graph with its gradients."""
     import tensorflow as tf
 
-    layer = InPlaceConv2D(4, 1)
+    layer = Conv2D(4, 1)
     layer.build((2, 6, 6, 3))
 
     @tf.function(autograph=False)
