@@ -13,9 +13,9 @@ class Conv2D(keras.layers.Conv2D):
     A training step need not copy the kernel: its gradient is handed on when its input's is there, and then
     nothing else waits for the kernel's old values (`ops.kernel_updates`).
 
-    bfloat16 is never the slower for it. Processors that multiply it no faster than float32 lose by it what
-    its kernels do around the products: there wide convolutions multiply in float32, and what comes in and
-    goes out stays bfloat16, gradients too. On a Xeon without AMX they take 0.6 to 0.9 of their time.
+    Processors that multiply bfloat16 no faster than float32 lose by what its kernels do around the products:
+    there wide convolutions multiply in float32, and what comes in and goes out stays bfloat16, gradients too.
+    What a Mask R-CNN gains is in docs/results.md.
 
     Arguments, weights, inputs, outputs and numbers are those of `keras.layers.Conv2D`, up to rounding, and
     weights may be exchanged with it.

@@ -23,21 +23,8 @@ def in_float32(product, x, kernel):
         Tensor of the dtype of `x`.
     """
 
-    @tf.custom_gradient
-    def rounded(x, kernel):
-        def gradient(upstream):
-            # Without this order the graph optimizer takes the float32 tensors of the way forward, and so
-            # keeps them until now.
-            with tf.control_dependencies([upstream]):
-                wide = [_wide(tf.identity(tensor)) for tensor in (x, kernel)]
-            with tf.GradientTape() as tape:
-                tape.watch(wide)
-                result = product(*wide)
-            return [tf.cast(one, x.dtype) for one in tape.gradient(result, wide, _wide(upstream))]
-
-        return tf.cast(product(_wide(x), _wide(kernel)), x.dtype), gradient
-
-    return rounded(*used_together(x, converted_after(x, kernel)))
+    x, kernel = used_together(x, converted_after(x, kernel))
+    return _rounded(product, lambda x, kernel: product(_wide(x), _wide(kernel)), x, kernel)
 
 
 def matmul_in_float32(x, kernel):
@@ -54,27 +41,37 @@ def matmul_in_float32(x, kernel):
     """
     length, units = math.prod(kernel.shape[:-1]), kernel.shape[-1]
 
-    @tf.custom_gradient
-    def rounded(x, weights):
-        def gradient(upstream):
-            with tf.control_dependencies([upstream]):
-                wide_x, wide_weights = _wide(tf.identity(x)), _wide(tf.identity(weights))
-            wide_upstream = _wide(upstream)
-            of_x = tf.matmul(wide_upstream, wide_weights, transpose_b=True)
-            of_weights = tf.matmul(wide_x, wide_upstream, transpose_a=True)
-            return tf.cast(of_x, x.dtype), tf.cast(of_weights, x.dtype)
-
+    def product(x, weights):
         def add(start, total):
             here = slice(start, start + _STEP)
             return start + _STEP, total + tf.matmul(_wide(x[:, here]), _wide(weights[here]))
 
         nothing = tf.raw_ops.Empty(shape=(tf.shape(x)[0], units), dtype=tf.float32, init=True)
         nothing = tf.ensure_shape(nothing, (x.shape[0], units))
-        _, total = tf.while_loop(lambda start, _: start < length, add, (0, nothing), parallel_iterations=1)
-        return tf.cast(total, x.dtype), gradient
+        return tf.while_loop(lambda start, _: start < length, add, (0, nothing), parallel_iterations=1)[1]
 
-    kernel = tf.reshape(converted_after(x, kernel), (length, units))
-    return rounded(*used_together(x, kernel))
+    weights = tf.reshape(converted_after(x, kernel), (length, units))
+    return _rounded(tf.matmul, product, *used_together(x, weights))
+
+
+def _rounded(product, in_float32, x, kernel):
+    """`in_float32(x, kernel)`, rounded, with the gradients of `product`: the same of float32 tensors."""
+
+    @tf.custom_gradient
+    def rounded(x, kernel):
+        def gradient(upstream):
+            # Without this order the graph optimizer takes the float32 tensors of the way forward, and so
+            # keeps them until now.
+            with tf.control_dependencies([upstream]):
+                wide = [_wide(tf.identity(tensor)) for tensor in (x, kernel)]
+            with tf.GradientTape() as tape:
+                tape.watch(wide)
+                result = product(*wide)
+            return [tf.cast(one, x.dtype) for one in tape.gradient(result, wide, _wide(upstream))]
+
+        return tf.cast(in_float32(x, kernel), x.dtype), gradient
+
+    return rounded(x, kernel)
 
 
 def _wide(tensor):
