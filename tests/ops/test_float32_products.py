@@ -167,7 +167,7 @@ def test_a_padded_map_may_serve_two_convolutions(frozen, monkeypatch):
     from keras_seg.ops.fast import tensorflow
 
     monkeypatch.setattr(tensorflow, "_LEAST_PRODUCTS_IN_FLOAT32", 10)
-    # TensorFlow makes one operation of padding and a narrow one alone behind it; here three share the padding.
+    # TensorFlow makes one operation of padding and a narrow one alone behind it; here three share it.
     keras.config.set_dtype_policy("mixed_bfloat16")
     images = keras.Input((14, 14, 256))
     padded = layers.ZeroPadding2D(1)(images)
