@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_seg.ops.row_gather import take_rows
+
 
 class ChannelOfConv2D(keras.layers.Layer):
     """What a 1x1 convolution would give in one channel, another one for each map.
@@ -28,9 +30,9 @@ class ChannelOfConv2D(keras.layers.Layer):
 
     def call(self, maps, channels):
         height, width, depth = maps.shape[1:]
-        kernel = ops.take(ops.transpose(self._convolution.kernel[0, 0]), channels, axis=0)
+        kernel = take_rows(ops.transpose(self._convolution.kernel[0, 0]), channels)
         products = ops.matmul(ops.reshape(maps, (-1, height * width, depth)), kernel[..., None])
-        bias = ops.take(self._convolution.bias, channels, axis=0)
+        bias = take_rows(self._convolution.bias, channels)
         return ops.reshape(products, (-1, height, width)) + bias[:, None, None]
 
     @staticmethod

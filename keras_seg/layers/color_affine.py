@@ -1,5 +1,8 @@
 """The first layer of a model with a pretrained backbone: pixels 0..255 to the values it was trained on."""
 
+import functools
+import operator
+
 import keras
 import numpy as np
 from keras import ops
@@ -53,11 +56,14 @@ class ColorAffine(keras.layers.Layer):
 
     def call(self, inputs):
         pixels = ops.cast(inputs, "float32")
-        # Sums of products written out: a matrix product may run in bfloat16 or TF32 on an accelerator.
         # Planes of scalars, since a product along an inner axis of three is slow; a matrix product may run in
         # bfloat16 or TF32 on an accelerator.
-        planes, places = ops.unstack(pixels, axis=-1), range(len(self.offset))
-        channels = [sum(self._matrix[i, j] * planes[j] for j in places) + self._offset[i] for i in places]
+        planes, count = ops.unstack(pixels, axis=-1), len(self.offset)
+        weights = ops.unstack(ops.reshape(self._matrix, (-1,)), count * count)
+        channels = []
+        for i, offset in enumerate(ops.unstack(self._offset, count)):
+            products = (weights[count * i + j] * plane for j, plane in enumerate(planes))
+            channels.append(functools.reduce(operator.add, products) + offset)
         return ops.stack(channels, axis=-1)
 
     def compute_output_spec(self, inputs):

@@ -136,9 +136,12 @@ def _apply(stage, x, training):
 
 def _doubled(coarse, fine):
     """`coarse` with each pixel repeated, cut to the size of `fine` where that is odd."""
-    coarse = ops.repeat(ops.repeat(coarse, 2, axis=1), 2, axis=2)
+    # By hand: in TensorFlow `keras.ops.repeat` along one axis is thirty operations.
+    *size, channels = ops.shape(coarse)[1:]
+    rows = ops.reshape(ops.concatenate([coarse, coarse], axis=3), (-1, size[0], 2 * size[1] * channels))
+    doubled = ops.reshape(ops.concatenate([rows, rows], axis=2), (-1, 2 * size[0], 2 * size[1], channels))
     height, width = ops.shape(fine)[1:3]
-    return coarse[:, :height, :width]
+    return doubled[:, :height, :width]
 
 
 def _ordered(maps):

@@ -6,6 +6,8 @@ Letters: N images, S samples of an image, F of them that may be positive. Labels
 
 from keras import ops
 
+from keras_seg.ops.row_gather import take_rows_of_each
+
 # In units of deltas (Faster R-CNN's code, where it is sigma = 3).
 SMOOTH_L1_BETA = 1 / 9
 
@@ -63,7 +65,7 @@ def classification_loss(logits, classes, labels):
     """
     used = ops.cast(labels >= 0, "float32")
     log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
-    chosen = ops.take_along_axis(log_probs, classes[..., None], axis=-1)[..., 0]
+    chosen = take_rows_of_each(log_probs, classes[..., None])[..., 0]
     return -ops.sum(chosen * used) / _at_least_one(used)
 
 

@@ -17,6 +17,7 @@ from keras_seg.models.detector_truth import checked_truth
 from keras_seg.ops.detection_selection import select_detections
 from keras_seg.ops.detection_targets import anchor_targets, mask_targets, sample_proposals
 from keras_seg.ops.region_proposals import select_proposals
+from keras_seg.ops.row_gather import take_rows_of_each
 from keras_seg.ops.row_parts import in_parts
 from keras_seg.ops.rows_in_use import rows_in_use, with_padding
 from keras_seg.utils.validation import bad_argument
@@ -275,9 +276,8 @@ class MaskRCNN(keras.Model):
             positive_fraction=settings.rpn_positive_fraction,
             seed=self.seeds,
         )
-        logits = ops.take_along_axis(ops.concatenate(y_pred["rpn_logits"], axis=1), rows, axis=1)
-        deltas = ops.concatenate(y_pred["rpn_deltas"], axis=1)
-        deltas = ops.take_along_axis(deltas, rows[..., None], axis=1)
+        logits = take_rows_of_each(ops.concatenate(y_pred["rpn_logits"], axis=1), rows)
+        deltas = take_rows_of_each(ops.concatenate(y_pred["rpn_deltas"], axis=1), rows)
         return (
             losses.objectness_loss(logits, labels),
             losses.box_regression_loss(deltas, targets, labels, settings.smooth_l1_beta),
@@ -310,7 +310,7 @@ class MaskRCNN(keras.Model):
         logits, deltas = self.box_head(regions, training=training)
         logits = ops.reshape(logits, (-1, count, self.num_classes + 1))
         deltas = ops.reshape(deltas, (-1, count, self.num_classes + 1, 4))
-        own = ops.take_along_axis(deltas, samples["classes"][..., None, None], axis=2)[:, :, 0]
+        own = take_rows_of_each(deltas, samples["classes"][..., None])[:, :, 0]
 
         # The positives are the first rows, and only they have a mask.
         most = max(1, int(self.settings.roi_samples * self.settings.roi_positive_fraction))

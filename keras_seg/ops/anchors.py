@@ -61,12 +61,12 @@ class AnchorGrid:
     def boxes(self, library=ops):
         """What `anchor_boxes` returns, as an array of `library`, numpy or keras.ops."""
         y, x = (
-            library.arange(pixels, dtype="float32") * np.float32(stride)
+            np.arange(pixels, dtype="float32")[:, None] * np.float32(stride)
             for pixels, stride in zip(self.map_size, self.strides, strict=True)
         )
-        y, x = library.meshgrid(y, x, indexing="ij")
-        centres = library.stack([x, y, x, y], axis=-1)
-        return library.reshape(centres[:, :, None] + self.corners, (-1, 4))
+        of_rows = library.array(y[:, None, None] * np.float32([0, 1, 0, 1]))
+        of_row = x[:, None] * np.float32([1, 0, 1, 0]) + self.corners
+        return library.reshape(of_rows + of_row, (-1, 4))
 
 
 def anchor_grid(image_size, map_size, sizes, ratios):

@@ -54,6 +54,12 @@ def box_area(boxes):
     return ops.maximum(x2 - x1, 0.0) * ops.maximum(y2 - y1, 0.0)
 
 
+def shortest_side(boxes):
+    """The lesser of width and height of each box (..., 4), in pixels; below 0 where one ends too early."""
+    x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
+    return ops.minimum(x2 - x1, y2 - y1)
+
+
 def box_iou(boxes1, boxes2):
     """Intersection over union of every box of the first set with every box of the second.
 

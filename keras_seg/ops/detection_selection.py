@@ -8,7 +8,8 @@ import math
 from keras import ops
 
 from keras_seg.ops.box_coding import decode_boxes
-from keras_seg.ops.boxes import clip_boxes
+from keras_seg.ops.boxes import clip_boxes, shortest_side
+from keras_seg.ops.row_gather import take_rows_of_each
 from keras_seg.ops.suppression import batched_nms, gather_kept
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -61,12 +62,11 @@ def select_detections(
     places = ops.cast(places, "int32")
     rows, labels = places // classes, places % classes
     deltas = ops.reshape(box_deltas, (-1, count * (classes + 1), 4))
-    deltas = ops.take_along_axis(deltas, (rows * (classes + 1) + labels + 1)[..., None], axis=1)
-    boxes = decode_boxes(deltas, ops.take_along_axis(proposals, rows[..., None], axis=1), box_weights)
+    deltas = take_rows_of_each(deltas, rows * (classes + 1) + labels + 1)
+    boxes = decode_boxes(deltas, take_rows_of_each(proposals, rows), box_weights)
     boxes = clip_boxes(boxes, image_size)
 
-    sides = boxes[..., 2:] - boxes[..., :2]
-    scores = ops.where(ops.min(sides, axis=-1) >= min_side, scores, -math.inf)
+    scores = ops.where(shortest_side(boxes) >= min_side, scores, -math.inf)
     kept, num_detections = batched_nms(boxes, scores, labels, iou_threshold, max_detections)
     return {
         "boxes": gather_kept(boxes, kept),

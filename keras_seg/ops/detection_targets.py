@@ -10,6 +10,7 @@ from keras_seg.ops.box_coding import encode_boxes
 from keras_seg.ops.detection_selection import BOX_WEIGHTS
 from keras_seg.ops.masks import crop_masks
 from keras_seg.ops.matching import match_boxes, sample_balanced
+from keras_seg.ops.row_gather import take_rows, take_rows_of_each
 
 
 def anchor_targets(
@@ -55,8 +56,8 @@ def anchor_targets(
         crowd_threshold=crowd_threshold,
     )
     rows, labels = sample_balanced(labels, num_samples, positive_fraction, seed)
-    drawn = ops.take(ops.convert_to_tensor(anchors), rows, axis=0)
-    objects = _rows_of(_with_padding(gt_boxes), ops.take_along_axis(matches, rows, axis=1))
+    drawn = take_rows(ops.convert_to_tensor(anchors), rows)
+    objects = take_rows_of_each(_with_padding(gt_boxes), take_rows_of_each(matches, rows))
     return rows, labels, encode_boxes(objects, drawn)
 
 
@@ -112,16 +113,16 @@ def sample_proposals(
     )
     labels = ops.where(ops.concatenate([is_proposal, own], axis=1), labels, -1)
     rows, labels = sample_balanced(labels, num_samples, positive_fraction, seed)
-    boxes = _rows_of(boxes, rows)
-    matches = ops.take_along_axis(matches, rows, axis=1)
+    boxes = take_rows_of_each(boxes, rows)
+    matches = take_rows_of_each(matches, rows)
     gt_labels = _with_padding(ops.cast(gt_labels, "int32"), -1)
-    classes = ops.take_along_axis(gt_labels, matches, axis=1) + 1
+    classes = take_rows_of_each(gt_labels, matches) + 1
     return {
         "boxes": boxes,
         "matches": matches,
         "labels": labels,
         "classes": ops.where(labels == 1, classes, 0),
-        "deltas": encode_boxes(_rows_of(_with_padding(gt_boxes), matches), boxes, box_weights),
+        "deltas": encode_boxes(take_rows_of_each(_with_padding(gt_boxes), matches), boxes, box_weights),
     }
 
 
@@ -154,7 +155,3 @@ def _with_padding(ground_truth, value=0):
     """One row more: row 0 is asked for also where no image of a batch has an object, and G may be 0."""
     widths = [[0, 0], [0, 1], *[[0, 0]] * (len(ground_truth.shape) - 2)]
     return ops.pad(ground_truth, widths, constant_values=value)
-
-
-def _rows_of(values, rows):
-    return ops.take_along_axis(values, rows[..., None], axis=1)

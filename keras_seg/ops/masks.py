@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from keras_seg.ops.boxes import float_boxes, sizes_differ
+from keras_seg.ops.row_gather import take_rows_of_each
 from keras_seg.utils.validation import bad_argument, check_integer, check_pair, check_rank
 
 
@@ -83,7 +84,7 @@ def _cropped(masks, boxes, indices, bins, mask_boxes, ratio):
     num_masks, height, width = ops.shape(masks)[1:]
     indices = ops.clip(indices, 0, num_masks - 1)
     if mask_boxes is not None:
-        spans = ops.take_along_axis(mask_boxes, ops.expand_dims(indices, -1), axis=1)
+        spans = take_rows_of_each(mask_boxes, indices)
         boxes = _into_span(boxes, spans, height, width)
     x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
     rows, row_weights = _taps(y1, y2, height, bins[0] * ratio)
@@ -257,10 +258,9 @@ def _pixels(masks, indices, rows, columns):
     lines = ops.expand_dims(indices * height, -1) + rows
     positions = ops.expand_dims(lines * width, -1) + ops.expand_dims(columns, -2)
     shape = ops.shape(positions)
-    pixels = ops.take_along_axis(
+    pixels = take_rows_of_each(
         ops.reshape(masks, (num_images, num_masks * height * width)),
         ops.reshape(positions, (num_images, shape[1] * shape[2] * shape[3])),
-        axis=1,
     )
     return ops.reshape(pixels, shape)
 

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_seg.ops.boxes import box_coverage, box_iou, check_leading_axes, float_boxes
 from keras_seg.ops.fast import native_form
+from keras_seg.ops.row_gather import take_rows_of_each
 from keras_seg.utils.validation import bad_argument, check_integer, check_number
 
 # IoUs of one ground truth that differ by less than rounding count as a tie. Not exact equality: a compiler
@@ -135,9 +136,7 @@ def sample_balanced(labels, num_samples, positive_fraction, seed=None):
     is_positive = rows < num_positives
     is_filled = rows < num_positives + num_negatives
     drawn = ops.concatenate([positives, negatives], axis=-1)
-    indices = ops.take_along_axis(
-        drawn, ops.where(is_positive, rows, most_positives + rows - num_positives), axis=-1
-    )
+    indices = take_rows_of_each(drawn, ops.where(is_positive, rows, most_positives + rows - num_positives))
     sampled_labels = ops.where(is_positive, 1, ops.where(is_filled, 0, -1))
     return ops.where(is_filled, indices, 0), ops.cast(sampled_labels, "int32")
 

@@ -5,6 +5,7 @@ import re
 
 from keras import ops
 
+from keras_seg.ops.boxes import box_area
 from keras_seg.utils.validation import bad_argument, check_integer, check_positive
 
 _LEVEL_NAME = re.compile(r"[A-Za-z_]+([0-9]+)")
@@ -41,11 +42,7 @@ def assign_pyramid_levels(boxes, min_level=2, max_level=5, *, canonical_size=224
     check_integer("max_level", max_level, minimum=min_level)
     check_integer("canonical_level", canonical_level, minimum=0)
     canonical_size = check_positive("canonical_size", canonical_size)
-    boxes = ops.cast(boxes, "float32")
-    if boxes.shape[-1] != 4:
-        raise bad_argument("boxes.shape", "(..., 4)", tuple(boxes.shape))
-    # Each side by itself: of a box that ends before it starts on both axes the product would be an area.
-    area = ops.maximum(boxes[..., 2] - boxes[..., 0], 0.0) * ops.maximum(boxes[..., 3] - boxes[..., 1], 0.0)
+    area = box_area(boxes)
     # Limited before the logarithm, so that no infinity or NaN reaches the cast to integers, where its value
     # would depend on the backend. A NaN fails the comparison and goes to the finest level.
     side = ops.sqrt(ops.where(area > 1e-12, area, 1e-12))

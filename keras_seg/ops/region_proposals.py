@@ -5,10 +5,12 @@ Letters: N images, A_k anchors of level k, P proposals of an image.
 
 import math
 
+import numpy as np
 from keras import ops
 
 from keras_seg.ops.box_coding import decode_boxes
-from keras_seg.ops.boxes import clip_boxes
+from keras_seg.ops.boxes import clip_boxes, shortest_side
+from keras_seg.ops.row_gather import take_rows, take_rows_of_each
 from keras_seg.ops.suppression import batched_nms, gather_kept
 
 
@@ -49,24 +51,18 @@ def select_proposals(
     Example:
         >>> boxes, scores = select_proposals([logits], [deltas], [anchors], (512, 512), max_proposals=300)
     """
-    best = [
-        _best_of_level(*level, image_size, pre_nms) for level in zip(logits, deltas, anchors, strict=True)
-    ]
-    boxes = ops.concatenate([boxes for boxes, _ in best], axis=1)
-    scores = ops.concatenate([scores for _, scores in best], axis=1)
-    levels = ops.concatenate(
-        [ops.full_like(scores, level, dtype="int32") for level, (_, scores) in enumerate(best)], axis=1
-    )
-    sides = boxes[..., 2:] - boxes[..., :2]
-    scores = ops.where(ops.min(sides, axis=-1) >= min_side, scores, -math.inf)
+    best = [_best_of_level(*level, pre_nms) for level in zip(logits, deltas, anchors, strict=True)]
+    scores, deltas, anchors = (ops.concatenate(parts, axis=1) for parts in zip(*best, strict=True))
+    levels = np.repeat(np.arange(len(best), dtype="int32"), [level.shape[1] for level, _, _ in best])
+    boxes = clip_boxes(decode_boxes(deltas, anchors), image_size)
+    scores = ops.where(shortest_side(boxes) >= min_side, scores, -math.inf)
+    levels = ops.broadcast_to(levels, ops.shape(scores))
     kept, _ = batched_nms(boxes, scores, levels, iou_threshold, max_proposals)
     return gather_kept(boxes, kept), gather_kept(scores, kept, padding=-math.inf)
 
 
-def _best_of_level(logits, deltas, anchors, image_size, pre_nms):
-    """Boxes (N, k, 4) and logits (N, k) of the level's best anchors."""
+def _best_of_level(logits, deltas, anchors, pre_nms):
+    """Logits (N, k), deltas and boxes (N, k, 4) of the level's best anchors."""
     logits, deltas = (ops.stop_gradient(ops.convert_to_tensor(values)) for values in (logits, deltas))
     scores, rows = ops.top_k(logits, min(pre_nms, logits.shape[1]))
-    deltas = ops.take_along_axis(deltas, rows[..., None], axis=1)
-    anchors = ops.take(ops.convert_to_tensor(anchors), rows, axis=0)
-    return clip_boxes(decode_boxes(deltas, anchors), image_size), scores
+    return scores, take_rows_of_each(deltas, rows), take_rows(ops.convert_to_tensor(anchors), rows)

@@ -6,10 +6,12 @@ boxes, unless sampling is fixed, so it is not for compilers that need static sha
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 from keras_seg.ops.roi_chunks import largest_of
 from keras_seg.ops.roi_samples import sample_tap, window_sizes, window_tap
+from keras_seg.ops.row_gather import take_rows
 
 
 class Bags(NamedTuple):
@@ -40,13 +42,16 @@ def fixed_bags(regions, y_axis, x_axis, taps):
         Bags, one for each bin: R = B * bins of y * bins of x.
     """
     rows, row_weights, columns, column_weights = _on_both_axes(
-        regions, y_axis, x_axis, sample_tap, ops.arange(taps), ops.arange(taps)
+        regions, y_axis, x_axis, sample_tap, np.arange(taps), np.arange(taps)
     )
     sources = ops.reshape(rows[:, :, None, :, None] + columns[:, None, :, None, :], (-1,))
     weights = ops.reshape(row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :], (-1,))
     bags, entries = ops.shape(regions.boxes)[0] * y_axis.bins * x_axis.bins, taps * taps
     bag = ops.arange(bags, dtype="int32")
-    targets = ops.reshape(ops.broadcast_to(bag[:, None], (bags, entries)), (-1,))
+    # A zero that only the boxes tell: of a known number of boxes the targets would be a constant, 6 MB for
+    # 1000 of 7 x 7, which TensorFlow keeps and of which its passes over a graph hold six copies at once.
+    zero = ops.sum(ops.minimum(sources[:1], 0))
+    targets = ops.reshape(ops.broadcast_to((bag + zero)[:, None], (bags, entries)), (-1,))
     return Bags(sources, weights, targets, bag * entries)
 
 
@@ -64,14 +69,14 @@ def window_bags(regions, y_axis, x_axis):
     bins = y_axis.bins * x_axis.bins
     bag = ops.arange(ops.shape(regions.boxes)[0] * bins, dtype="int32")
     box = bag // bins
-    targets, starts, entry = _entries(ops.take(heights * widths, box))
-    width = ops.take(ops.take(widths, box), targets)
+    targets, starts, entry = _entries(take_rows(heights * widths, box))
+    width = take_rows(take_rows(widths, box), targets)
     first_row = (box * y_axis.bins + bag % bins // x_axis.bins) * most[0]
     first_column = (box * x_axis.bins + bag % x_axis.bins) * most[1]
-    row = ops.take(first_row, targets) + entry // width
-    column = ops.take(first_column, targets) + entry % width
-    sources = ops.take(rows, row) + ops.take(columns, column)
-    return Bags(sources, ops.take(row_weights, row) * ops.take(column_weights, column), targets, starts)
+    row = take_rows(first_row, targets) + entry // width
+    column = take_rows(first_column, targets) + entry % width
+    sources = take_rows(rows, row) + take_rows(columns, column)
+    return Bags(sources, take_rows(row_weights, row) * take_rows(column_weights, column), targets, starts)
 
 
 def rectangle_bags(regions, top, bottom, left, right):
@@ -91,7 +96,7 @@ def rectangle_bags(regions, top, bottom, left, right):
     corner = regions.first_rows[:, None, None] + top[:, :, None] * map_width + left[:, None, :]
     shape = ops.shape(corner)
     corner, width, map_width = (
-        ops.take(ops.reshape(ops.broadcast_to(part, shape), (-1,)), targets)
+        take_rows(ops.reshape(ops.broadcast_to(part, shape), (-1,)), targets)
         for part in (corner, widths[:, None, :], map_width)
     )
     return Bags(corner + entry // width * map_width + entry % width, None, targets, starts)
@@ -101,12 +106,12 @@ def _entries(counts):
     """For bags of so many entries: each entry's bag, each bag's first entry, each entry's place in it."""
     starts = ops.cumsum(counts) - counts
     targets = ops.repeat(ops.arange(ops.shape(counts)[0], dtype="int32"), counts)
-    return targets, starts, ops.arange(ops.shape(targets)[0], dtype="int32") - ops.take(starts, targets)
+    return targets, starts, ops.arange(ops.shape(targets)[0], dtype="int32") - take_rows(starts, targets)
 
 
 def _on_both_axes(regions, y_axis, x_axis, tap_of, y_taps, x_taps):
     """Table rows and weights of y's taps, (B, bins, taps), then offsets and weights of x's."""
     y, row_weights = tap_of(y_axis, y_taps)
     x, column_weights = tap_of(x_axis, x_taps)
-    rows = regions.first_rows[:, None, None] + y * regions.widths[:, None, None]
+    rows = ops.reshape(regions.first_rows, (-1, 1, 1)) + y * ops.reshape(regions.widths, (-1, 1, 1))
     return rows, row_weights, x, column_weights

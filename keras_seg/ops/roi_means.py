@@ -141,7 +141,7 @@ class RegionMeans:
         return native_form(name, sampling_ratio=self.sampling_ratio, channels=values.shape[-1])
 
     def _axes(self, regions):
-        x1, y1, x2, y2 = (regions.boxes[:, side] for side in range(4))
+        x1, y1, x2, y2 = ops.unstack(regions.boxes, 4, axis=1)
         y_axis = (y1, y2, self.output_size[0], regions.heights)
         x_axis = (x1, x2, self.output_size[1], regions.widths)
         return [region_axis(*axis, self.sampling_ratio, self.aligned) for axis in (y_axis, x_axis)]

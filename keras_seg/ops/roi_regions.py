@@ -3,11 +3,13 @@
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_seg.ops.boxes import float_boxes, sizes_differ
 from keras_seg.ops.fast import refuse_symbolic
 from keras_seg.ops.pyramid_levels import assign_pyramid_levels, level_numbers
+from keras_seg.ops.row_gather import take_rows
 from keras_seg.utils.validation import bad_argument, check_positive, check_rank
 
 # The layers that do in the functional API what these ops do with tensors.
@@ -95,7 +97,9 @@ def lay_on_pyramid(op, features, boxes, canonical_size, canonical_level):
     position = ops.reshape(levels - smallest, (-1,))
 
     def of_each_box(values, dtype="int32"):
-        return ops.take(ops.stack([ops.cast(value, dtype) for value in values]), position, axis=0)
+        if all(isinstance(value, (int, float)) for value in values):
+            return take_rows(np.array(values, dtype), position)
+        return take_rows(ops.stack([ops.cast(value, dtype) for value in values]), position)
 
     scale = of_each_box([2.0**-number for number in numbers.values()], "float32")
     image = ops.broadcast_to(ops.arange(batch, dtype="int32")[:, None], (batch, count))

@@ -3,6 +3,7 @@
 import functools
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 
@@ -47,7 +48,9 @@ def region_axis(low, high, bins, size, sampling_ratio, aligned):
         samples = _ceiling(length, bins, bin_size)
     samples = ops.where(samples > 0, samples, 0.0)  # not NaN
     last = ops.maximum(ops.cast(size, "float32") - 1.0, 0.0)
-    start, bin_size, samples, last = (part[:, None, None] for part in (start, bin_size, samples, last))
+    start, bin_size, samples, last = (
+        ops.reshape(part, (-1, 1, 1)) for part in (start, bin_size, samples, last)
+    )
     return Axis(start, bin_size, bins, samples, last)
 
 
@@ -56,7 +59,7 @@ def sample_tap(axis, tap):
 
     Args:
         axis: Axis.
-        tap: int, or integer tensor (T,). Tap 2s is the pixel before sample s, tap 2s + 1 the one after it.
+        tap: int, or integers (T,). Tap 2s is the pixel before sample s, tap 2s + 1 the one after it.
 
     Returns:
         Pair of tensors (B, bins, T), T being 1 for an int: positions, int32, within the map, and weights,
@@ -80,7 +83,7 @@ def window_tap(axis, tap):
 
     Args:
         axis: Axis.
-        tap: int, or integer tensor (T,), below `window_sizes`.
+        tap: int, or integers (T,), below `window_sizes`.
 
     Returns:
         As `sample_tap`. A tap beyond the bin's own window has weight 0.
@@ -126,7 +129,7 @@ def _ceiling(numerator, divisor, quotient):
 
 
 def _bin_starts(axis):
-    return axis.start + ops.arange(axis.bins, dtype="float32")[:, None] * axis.bin_size
+    return axis.start + np.arange(axis.bins, dtype="float32")[:, None] * axis.bin_size
 
 
 def _on_map(axis, sample):

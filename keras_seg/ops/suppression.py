@@ -16,6 +16,7 @@ from keras import backend, ops
 
 from keras_seg.ops.boxes import sizes_differ
 from keras_seg.ops.fast import native_form, refuse_symbolic
+from keras_seg.ops.row_gather import take_rows, take_rows_of_each
 from keras_seg.ops.suppression_tiles import kept_by_tiles
 from keras_seg.utils.validation import bad_argument, check_integer, check_number
 
@@ -130,7 +131,7 @@ def gather_kept(values, indices, padding=0):
         images, total, *rest = ops.shape(values)
         values = ops.reshape(values, (-1, *rest))
         rows = rows + total * ops.expand_dims(ops.arange(images, dtype="int32"), 1)
-    return ops.take(values, rows, axis=0)
+    return take_rows(values, rows)
 
 
 def _suppress(boxes, scores, classes, iou_threshold, max_output):
@@ -174,10 +175,10 @@ def _by_falling_score(boxes, scores, classes, iou_threshold, max_output):
     # -0.0 and 0.0 are a tie, which the sort of XLA does not know.
     scores = ops.where(valid & (scores != 0), scores, ops.where(valid, 0.0, -math.inf))
     order = ops.argsort(-scores, axis=1)  # stable on every backend
-    boxes = ops.take_along_axis(boxes, order[..., None], axis=1)
-    valid = ops.take_along_axis(valid, order, axis=1)
+    boxes = take_rows_of_each(boxes, order)
+    valid = take_rows_of_each(valid, order)
     if classes is not None:
-        classes = ops.take_along_axis(classes, order, axis=1)
+        classes = take_rows_of_each(classes, order)
     decide = native_form("nms") or kept_by_tiles
     places, count = decide(boxes, valid, classes, iou_threshold, max_output)
     return gather_kept(order, places, padding=-1), count

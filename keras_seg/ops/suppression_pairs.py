@@ -9,6 +9,7 @@ contiguous runs, one for each strip, and a binary search finds their ends.
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 # A key is made of image, class, strip and column, and leaves 2**21 images to 63 bits.
@@ -56,11 +57,12 @@ def pair_rows(boxes, valid, classes, iou_threshold):
     if classes is not None:
         classes = ops.reshape(ops.transpose(classes), (-1,))
         group = group + ops.cast(classes, "int64") % CLASSES
-    size = boxes[:, 2:] - boxes[:, :2]
-    area = size[:, 0] * size[:, 1]
+    corner, end = ops.split(boxes, 2, axis=1)
+    size = end - corner
+    area = ops.prod(size, axis=1)
     active = ops.logical_and(ops.reshape(ops.transpose(valid), (-1,)), ops.all(size > 0, axis=1))
     active = ops.logical_and(active, ops.isfinite(area))
-    first, own, last = _cells(boxes[:, :2], size, active, iou_threshold)
+    first, own, last = _cells(corner, size, active, iou_threshold)
     row = group * STRIPS
     return Rows(
         boxes=ops.concatenate([boxes, area[:, None]], axis=1),
@@ -90,13 +92,13 @@ def _cells(corner, size, active, iou_threshold):
     # Strips as high as the mean window: a box then has two windows on average.
     count = ops.maximum(ops.sum(ops.cast(active, "float32")), 1.0)
     mean = ops.sum(ops.where(active, 2 * reach, 0.0), axis=0) / count
-    width = ops.maximum((high - low)[0] / (STRIDE - 1), 1e-30)
-    height = ops.maximum(ops.maximum((high - low)[1] / (STRIPS - 1), mean[1]), 1e-30)
+    # Of columns and of strips; columns are as narrow as there may be.
+    most = np.array([STRIDE - 1, STRIPS - 1], "float32")
+    side = ops.maximum(ops.maximum((high - low) / most, mean * np.array([0, 1], "float32")), 1e-30)
 
     def cell(point):
-        column = ops.clip((point[1:, 0] - low[0]) / width, 0, STRIDE - 1)
-        strip = ops.clip((point[1:, 1] - low[1]) / height, 0, STRIPS - 1)
-        return ops.cast(column, "int64"), ops.cast(strip, "int64")
+        cells = ops.clip((point[1:] - low) / side, 0, most)
+        return ops.unstack(ops.cast(cells, "int64"), 2, axis=1)
 
     return cell(center - reach), cell(center), cell(center + reach)
 

@@ -11,6 +11,8 @@ Letters: N images of H x W pixels, C channels in and D out, T tiles of all image
 import numpy as np
 from keras import ops
 
+from keras_seg.ops.row_gather import take_rows
+
 # Along one axis: three weights to those of four products, four pixels to their inputs, four products to two
 # outputs. The paper's G, B and A but for signs that cancel.
 _OF_KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
@@ -59,7 +61,7 @@ def input_tiles(x, pad, dilation):
     tiles = [tiles_along(output_side(side, pad, dilation), dilation) for side in size]
     sides = [padded_side(count, dilation) for count in tiles]
     pixels = ops.reshape(_grown(x, pad, sides), (-1, channels))
-    pixels = ops.take(pixels, _pixels_of_tiles(images, tiles, sides, dilation), axis=0)
+    pixels = take_rows(pixels, _pixels_of_tiles(images, tiles, sides, dilation))
     return _along_both_axes(_OF_PIXELS, ops.reshape(pixels, (16, -1, channels)))
 
 

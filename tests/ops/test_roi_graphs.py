@@ -146,6 +146,36 @@ def _operations(traced):
     return [node.op for node in nodes], any("_XlaCompile" in node.attr for node in nodes)
 
 
+def test_bins_of_the_samples_are_no_constant():
+    """Of 1000 boxes they would be 6 MB, which TensorFlow folds and then copies several times."""
+    import tensorflow as tf
+
+    from keras_seg.ops.roi_bags import fixed_bags
+    from keras_seg.ops.roi_regions import lay_on_map
+    from keras_seg.ops.roi_samples import region_axis
+
+    def targets(features, boxes):
+        _, regions, _ = lay_on_map("roi_align", features, boxes, 1.0)
+        x1, y1, x2, y2 = tf.unstack(regions.boxes, axis=1)
+        axes = [
+            region_axis(low, high, 3, size, 2, True)
+            for low, high, size in ((y1, y2, regions.heights), (x1, x2, regions.widths))
+        ]
+        return fixed_bags(regions, *axes, 4).targets
+
+    features, boxes = random_map(2, 9, 12, 3), boxes_about(5, 9, 12, images=2)
+    traced = tf.function(targets).get_concrete_function(tf.constant(features), tf.constant(boxes))
+    np.testing.assert_array_equal(traced(tf.constant(features), tf.constant(boxes)), np.arange(90).repeat(16))
+    # What is computed from shapes alone is folded; what has a value of the boxes in it is not.
+    waiting, seen = [traced.outputs[0].op], set()
+    while waiting:
+        operation = waiting.pop()
+        if operation.name not in seen and operation.type != "Shape":
+            seen.add(operation.name)
+            waiting.extend(tensor.op for tensor in operation.inputs)
+    assert "boxes" in seen
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_no_boxes_in_a_graph_that_knows_it(form, jit_compile):
     """All sizes known: TensorFlow folds constants into the sparse kernels, which die of an empty matrix."""

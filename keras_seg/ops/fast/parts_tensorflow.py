@@ -5,6 +5,9 @@ import tensorflow as tf
 
 def in_parts(function, rows, most, kinds):
     """`ops.row_parts.in_parts`, by a loop over parts of like size."""
+    batch = rows[0].shape[0]
+    if batch is not None and batch <= most:
+        return function(*rows)
     count = tf.shape(rows[0])[0]
     parts = -(-count // most)
     size = -(-count // tf.maximum(parts, 1))
@@ -19,7 +22,6 @@ def in_parts(function, rows, most, kinds):
         for name, (shape, dtype) in kinds.items()
     }
     _, lists = tf.while_loop(lambda part, _: part < parts, write, (0, lists), parallel_iterations=1)
-    batch = rows[0].shape[0]
     return {name: tf.ensure_shape(lists[name].concat(), (batch, *kinds[name][0])) for name in kinds}
 
 

@@ -145,6 +145,7 @@ NATIVE = {
         normalization_tensorflow.frozen_batch_normalization, lambda: not under_xla()
     ),
     "frozen_function": Native(frozen_tensorflow.frozen_function, _freezing_serves),
+    "gather": Native(lambda values, rows, batch_axes: tf.gather(values, rows, batch_dims=batch_axes)),
     "in_float32": Native(float32_tensorflow.in_float32, _float32_serves),
     "in_parts": Native(parts_tensorflow.in_parts, _runs_here_in_parts),
     "labels_below": Native(_labels_below, lambda: not under_xla()),

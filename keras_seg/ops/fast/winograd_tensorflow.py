@@ -67,8 +67,8 @@ class _Cut(NamedTuple):
     dilation: int
 
     def parts(self, x):
-        """How many parts there are, a scalar tensor."""
-        return self.bands * -(-tf.shape(x)[0] // self.images)
+        """How many parts there are: an int, or a scalar tensor for a batch of unknown size."""
+        return self.bands * -(-(x.shape[0] or tf.shape(x)[0]) // self.images)
 
     def of_input(self, x, pad):
         """A function from a part's number to what it reads of `x`, and how much that is to be padded."""
@@ -138,6 +138,10 @@ def _dtype_of_products(x):
     return x.dtype if multiplies_bfloat16_faster() else tf.float32
 
 
+def _is_one(parts):
+    return isinstance(parts, int) and parts == 1
+
+
 def _output_size(x, pad, dilation):
     return tuple(winograd.output_side(side, pad, dilation) for side in x.shape[1:3])
 
@@ -151,13 +155,18 @@ def _convolved(x, kernel, pad, dilation, backwards):
     read, pad_of_part = cut.of_input(x, pad)
     shape = (x.shape[0], *_output_size(x, pad, dilation), kernels.shape[1 if backwards else 2])
 
-    def write(part, room):
-        tiles = winograd.input_tiles(tf.cast(read(part), kernels.dtype), pad_of_part, dilation)
+    def output_of(pixels):
+        tiles = winograd.input_tiles(tf.cast(pixels, kernels.dtype), pad_of_part, dilation)
         products = tf.matmul(tiles, kernels, transpose_b=backwards)
-        output = winograd.output_map(products, cut.size, dilation)
-        return part + 1, cut.put(room, part, tf.cast(output, room.dtype))
+        return tf.cast(winograd.output_map(products, cut.size, dilation), x.dtype)
 
-    parts, room = cut.parts(x), cut.room(x, shape[3], x.dtype)
+    def write(part, room):
+        return part + 1, cut.put(room, part, output_of(read(part)))
+
+    parts = cut.parts(x)
+    if _is_one(parts):
+        return output_of(x)
+    room = cut.room(x, shape[3], x.dtype)
     _, room = tf.while_loop(lambda part, _: part < parts, write, (0, room), parallel_iterations=1)
     return cut.joined(room, shape)
 
@@ -168,14 +177,19 @@ def _for_kernel(x, upstream, pad, dilation):
     read, pad_of_part = cut.of_input(x, pad)
     read_upstream, dtype = cut.of_output(upstream), _dtype_of_products(x)
 
+    def products_of(pixels, gradients):
+        tiles = winograd.input_tiles(tf.cast(pixels, dtype), pad_of_part, dilation)
+        gradients = winograd.output_map_gradient(tf.cast(gradients, dtype), dilation)
+        return tf.cast(tf.matmul(tiles, gradients, transpose_a=True), "float32")
+
     def add(part, total):
-        pixels, gradients = (tf.cast(tensor, dtype) for tensor in (read(part), read_upstream(part)))
-        tiles = winograd.input_tiles(pixels, pad_of_part, dilation)
-        gradients = winograd.output_map_gradient(gradients, dilation)
-        return part + 1, total + tf.cast(tf.matmul(tiles, gradients, transpose_a=True), "float32")
+        return part + 1, total + products_of(read(part), read_upstream(part))
 
     parts = cut.parts(x)
-    # `tf.zeros` of a known shape is made into a constant, which holds its memory between the steps.
-    nothing = tf.raw_ops.Empty(shape=(16, x.shape[3], upstream.shape[3]), dtype=tf.float32, init=True)
-    _, total = tf.while_loop(lambda part, _: part < parts, add, (0, nothing), parallel_iterations=1)
+    if _is_one(parts):
+        total = products_of(x, upstream)
+    else:
+        # `tf.zeros` of a known shape is made into a constant, which holds its memory between the steps.
+        nothing = tf.raw_ops.Empty(shape=(16, x.shape[3], upstream.shape[3]), dtype=tf.float32, init=True)
+        _, total = tf.while_loop(lambda part, _: part < parts, add, (0, nothing), parallel_iterations=1)
     return tf.cast(winograd.transformed_kernel_gradient(total), x.dtype)
