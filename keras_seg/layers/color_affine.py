@@ -61,7 +61,7 @@ class ColorAffine(keras.layers.Layer):
         planes, count = ops.unstack(pixels, axis=-1), len(self.offset)
         weights = ops.unstack(ops.reshape(self._matrix, (-1,)), count * count)
         channels = []
-        for i, offset in enumerate(ops.unstack(self._offset, count)):
+        for i, offset in enumerate(ops.unstack(ops.convert_to_tensor(self._offset), count)):
             products = (weights[count * i + j] * plane for j, plane in enumerate(planes))
             channels.append(functools.reduce(operator.add, products) + offset)
         return ops.stack(channels, axis=-1)

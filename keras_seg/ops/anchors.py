@@ -64,9 +64,9 @@ class AnchorGrid:
             np.arange(pixels, dtype="float32")[:, None] * np.float32(stride)
             for pixels, stride in zip(self.map_size, self.strides, strict=True)
         )
-        of_rows = library.array(y[:, None, None] * np.float32([0, 1, 0, 1]))
+        of_rows = y[:, None, None] * np.float32([0, 1, 0, 1])
         of_row = x[:, None] * np.float32([1, 0, 1, 0]) + self.corners
-        return library.reshape(of_rows + of_row, (-1, 4))
+        return library.reshape(library.array(of_rows) + library.array(of_row), (-1, 4))
 
 
 def anchor_grid(image_size, map_size, sizes, ratios):

@@ -129,7 +129,8 @@ def _ceiling(numerator, divisor, quotient):
 
 
 def _bin_starts(axis):
-    return axis.start + np.arange(axis.bins, dtype="float32")[:, None] * axis.bin_size
+    bins = ops.convert_to_tensor(np.arange(axis.bins, dtype="float32")[:, None])
+    return axis.start + bins * axis.bin_size
 
 
 def _on_map(axis, sample):

@@ -9,7 +9,6 @@ contiguous runs, one for each strip, and a binary search finds their ends.
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from keras import ops
 
 # A key is made of image, class, strip and column, and leaves 2**21 images to 63 bits.
@@ -93,8 +92,9 @@ def _cells(corner, size, active, iou_threshold):
     count = ops.maximum(ops.sum(ops.cast(active, "float32")), 1.0)
     mean = ops.sum(ops.where(active, 2 * reach, 0.0), axis=0) / count
     # Of columns and of strips; columns are as narrow as there may be.
-    most = np.array([STRIDE - 1, STRIPS - 1], "float32")
-    side = ops.maximum(ops.maximum((high - low) / most, mean * np.array([0, 1], "float32")), 1e-30)
+    most = ops.convert_to_tensor([STRIDE - 1, STRIPS - 1], "float32")
+    least = ops.maximum(mean * ops.convert_to_tensor([0, 1], "float32"), 1e-30)
+    side = ops.maximum((high - low) / most, least)
 
     def cell(point):
         cells = ops.clip((point[1:] - low) / side, 0, most)

@@ -100,3 +100,16 @@ def test_a_part_of_one_row_says_so():
     signature = [tf.TensorSpec((None, 3, 2)), tf.TensorSpec((None, 4), "int32")]
     tf.function(lambda *tensors: in_parts(looked_at, tensors, 1, KINDS), input_signature=signature)(*rows(2))
     assert shapes == [[1, 3, 2]]
+
+
+@pytest.mark.tf_only
+def test_a_batch_known_to_be_one_part_is_no_loop():
+    import tensorflow as tf
+
+    def kinds(count):
+        specs = [tf.TensorSpec((count, 3, 2)), tf.TensorSpec((count, 4), "int32")]
+        run = tf.function(lambda *tensors: in_parts(function, tensors, 4, KINDS), autograph=False)
+        return {op.type for op in run.get_concrete_function(*specs).graph.get_operations()}
+
+    assert not any("While" in kind for count in (1, 4) for kind in kinds(count))
+    assert all(any("While" in kind for kind in kinds(count)) for count in (5, None))
