@@ -169,15 +169,17 @@ def _compare(precision, batch, repeats):
 
 
 def _parts(precision, batch, repeats):
-    """Seconds of the parts of predict, each compiled by itself."""
+    """Seconds of the parts of predict, each compiled by itself, and of a training step."""
     model = KerasMaskRCNN(precision).model
-    images = keras.ops.convert_to_tensor(made_images(batch)[0])
+    arrays, objects = made_images(batch)
+    images = keras.ops.convert_to_tensor(arrays)
     maps = model.features(images, training=False)
     logits, deltas = model._region_outputs(maps, False)
     boxes, _ = model._proposals(logits, deltas, training=False)
     regions = model._regions(model.box_regions, maps, boxes, False)
     few = boxes[:, : model.settings.max_detections]
     mask_regions = model._regions(model.mask_regions, maps, few, False)
+    classes = keras.ops.ones(mask_regions.shape[:1], "int32")
     parts = {
         "backbone and pyramid": (lambda x: model.features(x, training=False), images),
         "region proposal network": (lambda x: model._region_outputs(x, False), maps),
@@ -185,12 +187,16 @@ def _parts(precision, batch, repeats):
         "RoIAlign for boxes": (lambda x: model._regions(model.box_regions, *x, False), (maps, boxes)),
         "box head": (lambda x: model.box_head(x, training=False), regions),
         "RoIAlign for masks": (lambda x: model._regions(model.mask_regions, *x, False), (maps, few)),
-        "mask head": (lambda x: model.mask_head(x, training=False), mask_regions),
+        "mask head": (lambda x: model._mask_of_class(*x, False), (mask_regions, classes)),
     }
     functions = {
         name: functools.partial(_compiled(function), inputs) for name, (function, inputs) in parts.items()
     }
+    truth = _truth(objects)
+    functions["forward and losses"] = functools.partial(model.test_on_batch, arrays, truth)
+    functions["training step"] = functools.partial(model.train_on_batch, arrays, truth)
     times = interleaved_medians(functions, repeats)
+    times["gradients and update"] = times.pop("training step") - times["forward and losses"]
     for name, seconds in times.items():
         print(f"{name:24} {precision:9} batch {batch}   {seconds:.3f} s", flush=True)
     return [{"parts": times, "precision": precision, "batch": batch, "backend": keras.backend.backend()}]

@@ -16,7 +16,7 @@ _EXAMPLES = (
     "keras-seg evaluate runs/deconvnet --data voc:VOC2012,set=val --proposals selective_search --crf",
     "keras-seg evaluate runs/isbi --data isbi:isbi2012#20:24 --augment all --json isbi.json",
     "keras-seg evaluate runs/mask_rcnn --data coco:val.json,images --json scores.json",
-    "keras-seg evaluate runs/nuclei --data nuclei:data/nuclei --max-detections 300 --min-scale 1.5",
+    "keras-seg evaluate runs/nuclei --data nuclei:data/nuclei --max-detections 300 --min-scale 2",
 )
 
 

@@ -5,6 +5,7 @@ T.-Y. Lin et al., "Microsoft COCO: Common objects in context", ECCV 2014; the fo
 
 import json
 import math
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from keras_seg.data.polygons import checked_polygon, polygon_mask
 from keras_seg.data.run_lengths import mask_from_rle
 
 _BY_ID, _LARGEST_ID = ",labels=ids", 10_000
+_LONGEST_NAME = 255  # bytes, on the usual file systems
 # Some exporters list the background, which is no object.
 _BACKGROUND = ("background", "_background_", "__background__")
 
@@ -77,6 +79,7 @@ class CocoSource(AnnotationSource):
         for annotation in self._annotations[image["id"]]:
             try:
                 label = self._label(annotation)
+                is_crowd = _is_crowd(annotation)
                 mask, origin = _mask(annotation, size)
             except ValueError as error:
                 problems.append(
@@ -87,7 +90,7 @@ class CocoSource(AnnotationSource):
             masks.append(mask)
             origins.append(origin)
             labels.append(label)
-            crowd.append(bool(annotation.get("iscrowd")))
+            crowd.append(is_crowd)
         return Objects.from_masks(masks, origins, labels, crowd)
 
     def _label(self, annotation):
@@ -128,6 +131,11 @@ def open_coco(text):
     for image in images:
         if not isinstance(image.get("file_name"), str) or not image["file_name"]:
             raise DataError(f'{file}: image {image.get("id")!r} has no "file_name". Add it.')
+        if not _can_be_a_path(image["file_name"]):
+            raise DataError(
+                f'{file}: image {image.get("id")!r} has a "file_name" that no file can have: '
+                f"{image['file_name'][:80]!r}. Correct it."
+            )
     _check_ids("images", images, (int, str), file)
     _check_ids("categories", categories, int, file)
     categories = [entry for entry in categories if str(entry.get("name")).lower() not in _BACKGROUND]
@@ -173,6 +181,11 @@ def _check_ids(key, entries, kind, file):
         known.add(number)
 
 
+def _can_be_a_path(name):
+    longest = max(map(len, os.fsencode(name).split(b"/")))
+    return "\0" not in name and longest <= _LONGEST_NAME
+
+
 def _image_path(folder, image):
     path = folder / image["file_name"]
     return path if path.exists() or not (folder / path.name).exists() else folder / path.name
@@ -199,11 +212,18 @@ def _mask(annotation, size):
     return mask, origin
 
 
+def _is_crowd(annotation):
+    value = annotation.get("iscrowd") or 0
+    if value not in (0, 1):
+        raise ValueError(f'has the "iscrowd" {str(value)[:80]!r}, which must be 0 or 1')
+    return bool(value)
+
+
 def _check_box(box, size):
     try:
         x, y, width, height = (float(side) for side in box)
-    except (TypeError, ValueError):
-        raise ValueError(f"has the bbox {box!r}, not four numbers [x, y, width, height]") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"has the bbox {str(box)[:80]}, not four numbers [x, y, width, height]") from None
     if not all(map(math.isfinite, (x, y, width, height))):
         raise ValueError(f"has a bbox with NaN or infinite numbers, {box}")
     if width <= 0 or height <= 0:

@@ -151,7 +151,10 @@ class _Reader:
             least = self._augmentation.min_visible, self._augmentation.min_area
         rows, places, visible = visible_objects(objects, placement, *least)
         if len(rows) > self._max_objects:
-            chosen = np.sort(random.permutation(len(rows))[: self._max_objects])
+            order = random.permutation(len(rows))
+            # Crowd regions first: without one its people would be background.
+            order = order[np.argsort(~objects.crowd[rows[order]], kind="stable")]
+            chosen = np.sort(order[: self._max_objects])
             rows, places, visible = rows[chosen], places[chosen], visible[chosen]
         count = len(rows)
         boxes = np.zeros((self._max_objects, 4), "float32")

@@ -74,13 +74,13 @@ class LabelmeSource(AnnotationSource):
         for number, shape in enumerate(self._contents[row]["shapes"]):
             try:
                 part = self._label(shape), *_shape_mask(shape, size)
+                group = _group(shape)
             except ValueError as error:
                 problems.append(
                     f"{self._files[row]}: shape {number} ({shape['label']!r}) of the image "
                     f"{self._all_paths[row].name} {error}. Correct it in labelme, or remove it."
                 )
                 continue
-            group = shape.get("group_id")
             key = (number,) if group is None else (part[0], group)
             objects.setdefault(key, []).append(part)
         joined = [_union([part[1:] for part in parts]) for parts in objects.values()]
@@ -92,6 +92,13 @@ class LabelmeSource(AnnotationSource):
             known = ", ".join(self.object_names)
             raise ValueError(f"has a label that is not among the classes ({known})")
         return self._label_of[shape["label"]]
+
+
+def _group(shape):
+    group = shape.get("group_id")
+    if not isinstance(group, (int, float, str, type(None))):
+        raise ValueError("has a group_id that is no number")
+    return group
 
 
 def open_labelme(path):

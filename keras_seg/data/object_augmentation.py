@@ -130,7 +130,8 @@ def visible_objects(objects, placement, min_visible=0.0, min_area=0.0):
         objects: Objects.
         placement: Placement.
         min_visible: float. Objects with a smaller share of their area on the canvas are left out.
-        min_area: float. Objects with less area there are left out, pixels of the canvas.
+        min_area: float. Objects with less area there are left out, pixels of the canvas. Neither holds for
+            crowd regions, what is left of which would become background.
 
     Returns:
         rows: int array (R,), of `objects`, ascending.
@@ -145,5 +146,6 @@ def visible_objects(objects, placement, min_visible=0.0, min_area=0.0):
     for row in np.nonzero(inside & (visible != boxes).any(axis=1))[0]:
         shares[row], visible[row] = placement.visible_part(objects.masks[row], boxes[row])
     areas = shares * objects.areas * (placement.scale[0] * placement.scale[1])
-    rows = np.nonzero((shares > 0) & (shares >= min_visible) & (areas >= min_area))[0]
+    enough = (shares >= min_visible) & (areas >= min_area)
+    rows = np.nonzero((shares > 0) & (enough | objects.crowd))[0]
     return rows, boxes[rows], visible[rows]

@@ -130,7 +130,8 @@ def survey_objects(source, read, progress=False):
             if numbers[-1] >= _MANY_OBJECTS:
                 remarks.append(
                     f"the image {source.ids[index]} has {numbers[-1]} objects. Training takes `max_objects` "
-                    "of them at random: raise that, or cut the image into tiles."
+                    "of them at random, and the rest count as background: raise that, or cut the image into "
+                    "tiles."
                 )
     return ObjectReport(
         source.describe(),

@@ -17,7 +17,7 @@ def checked_polygon(points):
     """
     try:
         array = np.asarray(points, "float64")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("has a polygon whose points are no numbers") from None
     if array.ndim == 1 and array.size % 2 == 0:
         array = array.reshape(-1, 2)

@@ -32,7 +32,8 @@ def mask_from_rle(rle, image_size):
         )
     height, width = image_size
     runs = _runs(rle["counts"])
-    if (runs < 0).any() or runs.sum() != height * width:
+    # Each by itself too: the sum of very long ones goes round.
+    if (runs < 0).any() or (runs > height * width).any() or runs.sum() != height * width:
         raise ValueError(
             f"has an RLE whose runs do not add up to its size: they span {runs.sum()} of {height * width} "
             "pixels"
@@ -88,7 +89,7 @@ def _runs(counts):
         return _unpacked(counts.encode("ascii", "replace") if isinstance(counts, str) else counts)
     try:
         runs = np.asarray(counts, "float64")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError('has an RLE whose "counts" are no whole numbers') from None
     if runs.ndim != 1 or not np.isfinite(runs).all() or (runs % 1).any():
         raise ValueError('has an RLE whose "counts" are no whole numbers')

@@ -131,6 +131,14 @@ BAD = {
         r"RLE of the size \[60, 40\], its image is \[40, 60\]",
     ),
     "runs of the RLE": ({"segmentation": {"size": [40, 60], "counts": [5, 6]}}, "they span 11 of 2400"),
+    "runs that wrap": (
+        {"segmentation": {"size": [40, 60], "counts": [2**62] * 4 + [2400]}},
+        "runs do not add up to its size",
+    ),
+    "runs of 400 digits": ({"segmentation": {"size": [40, 60], "counts": [10**400]}}, "no whole numbers"),
+    "box of 400 digits": ({"bbox": [5, 5, 10**400, 9]}, "not four numbers"),
+    "polygon of 400 digits": ({"segmentation": square(5, 5, 10**400, 9)}, "points are no numbers"),
+    "crowd by text": ({"iscrowd": "0"}, "\"iscrowd\" '0', which must be 0 or 1"),
     "category": ({"category_id": 99}, "category 99, which does not exist; known are 3, 7"),
     "no category": ({"category_id": [1]}, r"category \[1\], which does not exist"),
 }
@@ -182,6 +190,8 @@ def test_annotations_of_no_image_are_named(tmp_path):
         ),
         ({"images": [{"id": None, "file_name": "a.png"}]}, '"images" has the id None'),
         ({"images": [{"id": 1}]}, 'image 1 has no "file_name"'),
+        ({"images": [{"id": 1, "file_name": "a\0.png"}]}, '"file_name" that no file can have'),
+        ({"images": [{"id": 1, "file_name": "a" * 300}]}, '"file_name" that no file can have'),
     ],
 )
 def test_files_that_are_none(tmp_path, change, message):

@@ -14,6 +14,7 @@ from keras_seg.data import (
     open_source,
     without_bad_objects,
 )
+from keras_seg.data.object_augmentation import visible_objects
 from keras_seg.data.resizing import resize_areas
 from keras_seg.data.source import Source
 
@@ -181,6 +182,23 @@ class TestAugmentation:
                 assert (box[2:] - box[:2]).prod() >= 0.49 * 12 * 10 * (128 / 90) ** 2
         assert 0 <= min(counts) < 3 and max(counts) >= 2
 
+    def test_a_crowd_stays_whatever_is_seen_of_it(self):
+        """What is left of it would be background: for all of a crop that lies within it."""
+        whole = np.ones((1, 400, 400), bool)
+        augment = ObjectAugmentation(scale=(4, 4), min_visible=0.5, min_area=10**6)
+        for crowd in (False, True):
+            objects = Objects.from_masks(whole, labels=[0], crowd=[crowd])
+            placement = augment.place((400, 400), (100, 100), np.random.default_rng(0))
+            rows, _, visible = visible_objects(objects, placement, augment.min_visible, augment.min_area)
+            assert rows.tolist() == [0] * crowd
+        np.testing.assert_array_equal(visible, [[0, 0, 100, 100]])
+
+    def test_of_too_many_objects_crowds_are_taken_first(self):
+        for _, _, labels, _, crowd in arrays(
+            load_instances(PaintedSource(crowds=True), image_size=64, augment=None, max_objects=2)
+        ):
+            assert crowd.tolist().count(True) == 1 and (labels >= 0).all()
+
 
 class TestReproducibility:
     OPTIONS = {"image_size": 48, "augment": "microscopy", "shuffle": True, "repeat": True, "max_objects": 6}
@@ -272,8 +290,8 @@ def test_ten_thousand_objects_in_one_image(tmp_path):
     report = check_objects(spec, progress=False)
     assert not report.problems and report.class_objects.sum() == 10_000
     assert report.remarks == [
-        "the image a0 has 10000 objects. Training takes `max_objects` of them at random: raise that, or cut "
-        "the image into tiles."
+        "the image a0 has 10000 objects. Training takes `max_objects` of them at random, and the rest count "
+        "as background: raise that, or cut the image into tiles."
     ]
     assert "remark: the image a0 has 10000 objects" in str(report)
     source = open_source(spec)

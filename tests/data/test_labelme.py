@@ -123,6 +123,7 @@ BAD = {
     "NaN of a rectangle": (shape(points=[[5, float("inf")], [9, 9]], kind="rectangle"), "with NaN or inf"),
     "no mask": (shape(points=[[4, 6], [15, 14]], kind="mask", mask="AAAA"), "PNG cannot be read"),
     "mask outside": (shape(points=[[4, 6], [15, 14]], kind="mask"), "PNG cannot be read"),
+    "a group that is a list": (shape(group=[1]), "has a group_id that is no number"),
     "no area": (shape(points=[[5.1, 5.1], [5.2, 5.2]], kind="rectangle"), "covers no pixel"),
 }
 
