@@ -42,6 +42,9 @@ class ColorAffine(keras.layers.Layer):
             raise bad_argument("offset", f"of length {len(self.matrix)}, one per channel", offset)
 
     def build(self, input_shape):
+        if input_shape[-1] != len(self.offset):
+            expected = f"(N, H, W, {len(self.offset)}), a channel for each column of `matrix`"
+            raise bad_argument("inputs.shape", expected, tuple(input_shape))
         self._matrix = self._constant("matrix", self.matrix)
         self._offset = self._constant("offset", self.offset)
 
@@ -62,7 +65,7 @@ class ColorAffine(keras.layers.Layer):
         weights = ops.unstack(ops.reshape(self._matrix, (-1,)), count * count)
         channels = []
         for i, offset in enumerate(ops.unstack(ops.convert_to_tensor(self._offset), count)):
-            products = (weights[count * i + j] * plane for j, plane in enumerate(planes))
+            products = (weights[count * i + j] * planes[j] for j in range(count))
             channels.append(functools.reduce(operator.add, products) + offset)
         return ops.stack(channels, axis=-1)
 

@@ -136,10 +136,10 @@ def _apply(stage, x, training):
 
 def _doubled(coarse, fine):
     """`coarse` with each pixel repeated, cut to the size of `fine` where that is odd."""
-    # By hand: in TensorFlow `keras.ops.repeat` along one axis is thirty operations.
-    *size, channels = ops.shape(coarse)[1:]
-    rows = ops.reshape(ops.concatenate([coarse, coarse], axis=3), (-1, size[0], 2 * size[1] * channels))
-    doubled = ops.reshape(ops.concatenate([rows, rows], axis=2), (-1, 2 * size[0], 2 * size[1], channels))
+    # By hand: in TensorFlow `keras.ops.repeat` is many operations, and each of its passes copies them.
+    batch, *size, channels = ops.shape(coarse)
+    rows = ops.reshape(ops.concatenate([coarse, coarse], axis=3), (batch, size[0], 2 * size[1] * channels))
+    doubled = ops.reshape(ops.concatenate([rows, rows], axis=2), (batch, 2 * size[0], 2 * size[1], channels))
     height, width = ops.shape(fine)[1:3]
     return doubled[:, :height, :width]
 

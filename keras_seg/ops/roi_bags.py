@@ -48,8 +48,8 @@ def fixed_bags(regions, y_axis, x_axis, taps):
     weights = ops.reshape(row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :], (-1,))
     bags, entries = ops.shape(regions.boxes)[0] * y_axis.bins * x_axis.bins, taps * taps
     bag = ops.arange(bags, dtype="int32")
-    # A zero that only the boxes tell: of a known number of boxes the targets would be a constant, 6 MB for
-    # 1000 of 7 x 7, which TensorFlow keeps and of which its passes over a graph hold six copies at once.
+    # A zero that only the boxes tell: of a known number of boxes the targets would be a constant, as long as
+    # all samples, which TensorFlow keeps and copies in each of its passes over a graph.
     zero = ops.sum(ops.minimum(sources[:1], 0))
     targets = ops.reshape(ops.broadcast_to((bag + zero)[:, None], (bags, entries)), (-1,))
     return Bags(sources, weights, targets, bag * entries)

@@ -1,7 +1,7 @@
 """Rows of tensors by their numbers.
 
-`keras.ops` first counts negative numbers from the end, which in TensorFlow is ten operations for `take` and
-forty for `take_along_axis`. A detector's graph would be a fifth of those, in each of TensorFlow's passes.
+`keras.ops` first counts negative numbers from the end, which in TensorFlow is many operations, most of all
+for `take_along_axis`; each of TensorFlow's passes over a graph copies them all.
 """
 
 from keras import ops
@@ -14,7 +14,7 @@ def take_rows(values, rows):
 
     Args:
         values: tensor (A, ...).
-        rows: integers (...), each within 0..A-1.
+        rows: int32 or int64 (...), each within 0..A-1.
 
     Returns:
         Tensor (*rows.shape, *values.shape[1:]).
@@ -28,7 +28,7 @@ def take_rows_of_each(values, rows):
 
     Args:
         values: tensor (..., A, *rest).
-        rows: integers (..., M) with the same leading axes, each within 0..A-1.
+        rows: int32 or int64 (..., M) with the same leading axes, each within 0..A-1.
 
     Returns:
         Tensor (..., M, *rest).

@@ -91,10 +91,10 @@ def _cells(corner, size, active, iou_threshold):
     # Strips as high as the mean window: a box then has two windows on average.
     count = ops.maximum(ops.sum(ops.cast(active, "float32")), 1.0)
     mean = ops.sum(ops.where(active, 2 * reach, 0.0), axis=0) / count
-    # Of columns and of strips; columns are as narrow as there may be.
+    # Only strips have a least height: columns cost nothing, and may be as narrow as they get.
     most = ops.convert_to_tensor([STRIDE - 1, STRIPS - 1], "float32")
-    least = ops.maximum(mean * ops.convert_to_tensor([0, 1], "float32"), 1e-30)
-    side = ops.maximum((high - low) / most, least)
+    least = ops.where(ops.convert_to_tensor([False, True]), mean, 0.0)
+    side = ops.maximum(ops.maximum((high - low) / most, least), 1e-30)
 
     def cell(point):
         cells = ops.clip((point[1:] - low) / side, 0, most)

@@ -43,3 +43,6 @@ def test_errors():
         ColorAffine([[1.0, 2.0]], [0.0])
     with pytest.raises(ValueError, match=r"`offset` must be of length 1"):
         ColorAffine([[1.0]], [0.0, 1.0])
+    for channels in (2, 4):
+        with pytest.raises(ValueError, match=r"`inputs.shape` must be \(N, H, W, 3\)"):
+            ColorAffine(MATRIX, OFFSET)(pixels(1, 4, 4, channels))

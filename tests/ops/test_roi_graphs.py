@@ -147,7 +147,7 @@ def _operations(traced):
 
 
 def test_bins_of_the_samples_are_no_constant():
-    """Of 1000 boxes they would be 6 MB, which TensorFlow folds and then copies several times."""
+    """TensorFlow would fold them, keep them, and copy them in its passes over the graph."""
     import tensorflow as tf
 
     from keras_seg.ops.roi_bags import fixed_bags

@@ -107,6 +107,9 @@ def test_on_tensorflow(pad, dilation, size, batch, part_bytes, monkeypatch):
         return outputs, *tape.gradient(outputs, [x, kernel], upstream)
 
     found = arrays(run(x, kernel))
+    library = run.get_concrete_function().graph.as_graph_def().library.function
+    loops = [node.op for function in library for node in function.node_def if "While" in node.op]
+    assert bool(loops) == (part_bytes < 10**6), "what is known to be one part needs no loop"
     np.testing.assert_allclose(found[0], expected, atol=2e-5)
     for gradient, wanted in zip(
         found[1:], reference_gradients(x, kernel, upstream, pad, dilation), strict=True

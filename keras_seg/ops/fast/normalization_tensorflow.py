@@ -39,13 +39,13 @@ def batch_normalization(x, gamma, beta, mean, variance, epsilon, by_batch):
         scale = gamma * tf.math.rsqrt(variance + epsilon)
         scaled = x * tf.cast(scale, x.dtype)
         return tf.nn.bias_add(scaled, tf.cast(beta - mean * scale, x.dtype)), mean, variance
-    given = [tf.zeros((0,))] * 2 if by_batch else [mean, variance]
+    statistics = [tf.zeros((0,))] * 2 if by_batch else [mean, variance]
     result = tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=gamma,
         offset=beta,
-        mean=given[0],
-        variance=given[1],
+        mean=statistics[0],
+        variance=statistics[1],
         epsilon=epsilon,
         is_training=by_batch,
     )

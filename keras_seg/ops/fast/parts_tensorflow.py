@@ -4,10 +4,14 @@ import tensorflow as tf
 
 
 def in_parts(function, rows, most, kinds):
-    """`ops.row_parts.in_parts`, by a loop over parts of like size."""
+    """`ops.row_parts.in_parts`, by a loop over parts of like size; none where the batch is known to be one."""
     batch = rows[0].shape[0]
-    if batch is not None and batch <= most:
-        return function(*rows)
+    whole = batch is not None and batch <= most
+    results = function(*rows) if whole else _looped(function, rows, most, kinds)
+    return {name: tf.ensure_shape(results[name], (batch, *kinds[name][0])) for name in kinds}
+
+
+def _looped(function, rows, most, kinds):
     count = tf.shape(rows[0])[0]
     parts = -(-count // most)
     size = -(-count // tf.maximum(parts, 1))
@@ -22,7 +26,7 @@ def in_parts(function, rows, most, kinds):
         for name, (shape, dtype) in kinds.items()
     }
     _, lists = tf.while_loop(lambda part, _: part < parts, write, (0, lists), parallel_iterations=1)
-    return {name: tf.ensure_shape(lists[name].concat(), (batch, *kinds[name][0])) for name in kinds}
+    return {name: lists[name].concat() for name in kinds}
 
 
 def _of_part(rows, most):

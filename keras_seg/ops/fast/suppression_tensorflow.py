@@ -62,7 +62,7 @@ def _overlapping(rows, waiting, limit, iou_threshold):
     key = tf.gather(rows.key, waiting)
     order = tf.argsort(key)
     key = tf.gather(key, order)
-    head = _first(waiting, tf.minimum(limit, tf.size(waiting)))
+    head = _leading(waiting, tf.minimum(limit, tf.size(waiting)))
     strips, lowest = tf.gather(rows.strips, head), tf.gather(rows.lowest, head)
     lowest = tf.raw_ops.RaggedRange(
         starts=lowest, limits=lowest + strips * STRIDE, deltas=tf.constant(STRIDE, "int64")
@@ -73,8 +73,8 @@ def _overlapping(rows, waiting, limit, iou_threshold):
 
     pairs = tf.gather(tf.cumsum(stop - start), tf.cumsum(strips) - 1)
     decided = tf.maximum(_places(tf.raw_ops.UpperBound, pairs, [PAIRS])[0], 1)
-    windows = tf.reduce_sum(_first(strips, decided))
-    start, stop = _first(start, windows), _first(stop, windows)
+    windows = tf.reduce_sum(_leading(strips, decided))
+    start, stop = _leading(start, windows), _leading(stop, windows)
     first = tf.gather(asker, _repeated_rows(stop - start))
     second = tf.raw_ops.RaggedRange(starts=start, limits=stop, deltas=1)[1]
 
@@ -94,17 +94,17 @@ def _overlapping(rows, waiting, limit, iou_threshold):
     return decided, tf.gather(first, drops), tf.gather(second, drops)
 
 
-def _first(rows, count):
+def _leading(rows, count):
     return tf.slice(rows, [0], [count])
 
 
 def _places(bound, ordered, values):
-    """Where values (M,) belong among ordered ones (K,): `tf.searchsorted` by a quarter of its operations."""
+    """Where values (M,) belong among ordered ones (K,): `tf.searchsorted` by fewer operations."""
     return tf.squeeze(bound(sorted_inputs=ordered[None], values=tf.expand_dims(values, 0)), 0)
 
 
 def _repeated_rows(counts):
-    """0, 0, 1, ...: each row's number as often as its count; a third of the operations of `tf.repeat`."""
+    """0, 0, 1, ...: each row's number as often as its count; fewer operations than `tf.repeat`."""
     return tf.cast(tf.where(tf.sequence_mask(counts))[:, 0], "int32")
 
 

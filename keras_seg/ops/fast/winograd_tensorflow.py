@@ -68,7 +68,8 @@ class _Cut(NamedTuple):
 
     def parts(self, x):
         """How many parts there are: an int, or a scalar tensor for a batch of unknown size."""
-        return self.bands * -(-(x.shape[0] or tf.shape(x)[0]) // self.images)
+        images = tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
+        return self.bands * -(-images // self.images)
 
     def of_input(self, x, pad):
         """A function from a part's number to what it reads of `x`, and how much that is to be padded."""
