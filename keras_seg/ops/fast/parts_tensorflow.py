@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def in_parts(function, rows, most, kinds):
-    """`ops.row_parts.in_parts`, by a loop over parts of like size; none where the batch is known to be one."""
+    """`ops.row_parts.in_parts`, by a loop over parts of like size; none where the batch is one part."""
     batch = rows[0].shape[0]
     whole = batch is not None and batch <= most
     results = function(*rows) if whole else _looped(function, rows, most, kinds)
