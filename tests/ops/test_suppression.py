@@ -506,3 +506,19 @@ def test_half_precision_is_computed_in_float32(form):
     received = run(form, 0.5, 300, boxes, scores)
     for one, other in zip(received, expected, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other))
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="the grid is of the native forms, which JAX has none of")
+def test_the_grid_holds_boxes_whose_widths_add_up_to_infinity():
+    from keras_seg.ops.suppression_pairs import CLASSES, STRIDE, STRIPS, pair_rows
+
+    boxes = (
+        np.tile(np.float32([[-1.5e38, 0, 1.5e38, 0.5]]), (6, 1))
+        + np.float32([[0, 3, 0, 3]]) * np.arange(6)[:, None]
+    )
+    rows = pair_rows(
+        ops.convert_to_tensor(boxes[None].astype("float32")), ops.ones((1, 6), "bool"), None, 0.5
+    )
+    keys = ops.convert_to_numpy(rows.key)
+    assert (keys >= 0).all() and (keys < CLASSES * STRIPS * STRIDE).all()
+    assert len(np.unique(keys // STRIDE)) > 1, "boxes far from each other share a strip"
