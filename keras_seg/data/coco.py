@@ -182,8 +182,11 @@ def _check_ids(key, entries, kind, file):
 
 
 def _can_be_a_path(name):
-    longest = max(map(len, os.fsencode(name).split(b"/")))
-    return "\0" not in name and longest <= _LONGEST_NAME
+    try:
+        parts = os.fsencode(name).split(b"/")
+    except UnicodeEncodeError:  # half of a pair of surrogates, which JSON can hold
+        return False
+    return "\0" not in name and max(map(len, parts)) <= _LONGEST_NAME
 
 
 def _image_path(folder, image):

@@ -192,6 +192,7 @@ def test_annotations_of_no_image_are_named(tmp_path):
         ({"images": [{"id": 1}]}, 'image 1 has no "file_name"'),
         ({"images": [{"id": 1, "file_name": "a\0.png"}]}, '"file_name" that no file can have'),
         ({"images": [{"id": 1, "file_name": "a" * 300}]}, '"file_name" that no file can have'),
+        ({"images": [{"id": 1, "file_name": "\ud800.png"}]}, '"file_name" that no file can have'),
     ],
 )
 def test_files_that_are_none(tmp_path, change, message):
