@@ -63,27 +63,49 @@ class NucleiSource(FileSource):
 class KaggleNucleiSource(NucleiSource):
     """The challenge's own layout: a folder of masks for each image, with one file for each nucleus."""
 
+    def _read_objects(self, row, problems):
+        image_path, folder = self._pairs[row]
+        image, masks, origins = self._read_image(row), [], []
+        for file, nucleus in _nuclei(folder):
+            check_sizes(image, image_path, nucleus, file)
+            rows, columns = (np.nonzero(nucleus.any(axis=axis))[0] for axis in (1, 0))
+            if not len(rows):
+                problems.append(f"{file} has no nucleus, only zeros. Draw it, or remove the file.")
+                continue
+            # Cut and copied, not to hold hundreds of masks of the whole image.
+            masks.append(nucleus[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy())
+            origins.append((rows[0], columns[0]))
+        return image, Objects.from_masks(masks, origins)
+
     def _read_instance_map(self, path):
-        if not path.is_dir():
-            raise DataError(
-                f"{path.parent} has no mask: there is no folder {path}. Add it, with one file for each "
-                "nucleus, or remove the image."
-            )
         instances = None
-        for number, file in enumerate(list_images(path), start=1):
-            nucleus = read_mask(file)
-            if nucleus.ndim == 3:
-                nucleus = nucleus[..., 0]
+        for number, (_, nucleus) in enumerate(_nuclei(path), start=1):
             if instances is None:
                 instances = np.zeros(nucleus.shape, "uint16")
-            if nucleus.shape != instances.shape:
-                raise DataError(
-                    f"{file} is {nucleus.shape[0]} x {nucleus.shape[1]} pixels (height x width), the masks "
-                    f"beside it are {instances.shape[0]} x {instances.shape[1]}. All must have one size."
-                )
             # The first of two nuclei that overlap keeps the pixel.
-            instances[(nucleus > 0) & (instances == 0)] = number
+            instances[nucleus & (instances == 0)] = number
         return instances
+
+
+def _nuclei(path):
+    """Each file of a folder of masks, and its mask, bool (H, W); all of one size."""
+    if not path.is_dir():
+        raise DataError(
+            f"{path.parent} has no mask: there is no folder {path}. Add it, with one file for each "
+            "nucleus, or remove the image."
+        )
+    size = None
+    for file in list_images(path):
+        nucleus = read_mask(file)
+        if nucleus.ndim == 3:
+            nucleus = nucleus[..., 0]
+        size = size or nucleus.shape
+        if nucleus.shape != size:
+            raise DataError(
+                f"{file} is {nucleus.shape[0]} x {nucleus.shape[1]} pixels (height x width), the masks "
+                f"beside it are {size[0]} x {size[1]}. All must have one size."
+            )
+        yield file, nucleus > 0
 
 
 def open_nuclei(path, border=BORDER_WIDTH):

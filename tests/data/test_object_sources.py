@@ -41,8 +41,20 @@ def test_kaggle_nuclei(tmp_path):
         mask = np.zeros((12, 17), "uint8")
         mask[part] = 255
         save(tmp_path / "x" / "masks" / f"{number}.png", mask)
-    objects = open_source(f"kaggle-nuclei:{tmp_path}").read_objects(0)[1]
+    source = open_source(f"kaggle-nuclei:{tmp_path}")
+    objects = source.read_objects(0)[1]
     np.testing.assert_array_equal(objects.boxes, [[2, 1, 6, 4], [5, 3, 15, 11]])
+    # The pixel where they overlap belongs to both, and in a map of instances to the first.
+    assert objects.full_mask(1, (12, 17)).sum() == 80 and objects.full_mask(0, (12, 17))[3, 5]
+    assert (source.read_instances(0) == 2).sum() == 79 and source.read_instances(0)[3, 5] == 1
+
+    save(tmp_path / "x" / "masks" / "2.png", np.zeros((12, 17), "uint8"))
+    report = check_objects(source, progress=False)
+    assert len(report.problems) == 1 and "2.png has no nucleus, only zeros" in report.problems[0]
+    assert report.class_objects.sum() == 2
+    save(tmp_path / "x" / "masks" / "2.png", np.ones((17, 12), "uint8"))
+    with pytest.raises(DataError, match=r"2.png is 17 x 12 pixels .* All must have one size|its image"):
+        source.read_objects(0)
 
 
 class TestVoc:
