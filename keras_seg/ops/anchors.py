@@ -64,7 +64,7 @@ class AnchorGrid:
             np.arange(pixels, dtype="float32")[:, None] * np.float32(stride)
             for pixels, stride in zip(self.map_size, self.strides, strict=True)
         )
-        # By one sum of two small constants: a detector's graph lays out a map's anchors five times.
+        # By one sum of two small constants: a detector's graph lays out the anchors of five maps.
         down = y[:, None, None] * np.float32([0, 1, 0, 1])
         across = x[:, None] * np.float32([1, 0, 1, 0]) + self.corners
         return library.reshape(library.array(down) + library.array(across), (-1, 4))

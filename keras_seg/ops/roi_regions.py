@@ -97,7 +97,7 @@ def lay_on_pyramid(op, features, boxes, canonical_size, canonical_level):
     position = ops.reshape(levels - smallest, (-1,))
 
     def of_each_box(values, dtype="int32"):
-        if all(isinstance(value, (int, float)) for value in values):  # one constant, as of most graphs
+        if all(isinstance(value, (int, float)) for value in values):  # sizes are known: a constant
             return take_rows(np.array(values, dtype), position)
         return take_rows(ops.stack([ops.cast(value, dtype) for value in values]), position)
 

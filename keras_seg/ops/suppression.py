@@ -16,7 +16,7 @@ from keras import backend, ops
 
 from keras_seg.ops.boxes import sizes_differ
 from keras_seg.ops.fast import native_form, refuse_symbolic
-from keras_seg.ops.row_gather import take_rows, take_rows_of_each
+from keras_seg.ops.row_gather import take_rows_of_each
 from keras_seg.ops.suppression_tiles import kept_by_tiles
 from keras_seg.utils.validation import bad_argument, check_integer, check_number
 
@@ -126,12 +126,7 @@ def gather_kept(values, indices, padding=0):
     # One row of padding in front: index -1 is row 0, whatever K is, also where K is 0.
     axis = len(indices.shape) - 1
     front = [[0, 0]] * axis + [[1, 0]] + [[0, 0]] * (len(values.shape) - axis - 1)
-    values, rows = ops.pad(values, front, constant_values=padding), indices + 1
-    if axis == 1:
-        images, total, *rest = ops.shape(values)
-        values = ops.reshape(values, (-1, *rest))
-        rows = rows + total * ops.expand_dims(ops.arange(images, dtype="int32"), 1)
-    return take_rows(values, rows)
+    return take_rows_of_each(ops.pad(values, front, constant_values=padding), indices + 1)
 
 
 def _suppress(boxes, scores, classes, iou_threshold, max_output):
