@@ -11,18 +11,18 @@ class WorkerProcess:
     """A running `benchmarks.op_worker`, to be used as a context manager.
 
     Args:
-        name: str. "tensorflow", "jax", "torch", or "peer".
+        *names: str. What it runs: "tensorflow", "jax", "torch", "peer"; the last two go together.
         environment: dict of str to str, added to that of this process.
 
     Raises:
         ModuleNotFoundError: on entering, where the worker's packages are not installed.
     """
 
-    def __init__(self, name, environment=None):
-        self.name = name
+    def __init__(self, *names, environment=None):
+        self.names = names
         self._environment = {
             **os.environ,
-            "KERAS_BACKEND": "torch" if name == "peer" else name,
+            "KERAS_BACKEND": "torch" if "peer" in names else names[0],
             "TF_CPP_MIN_LOG_LEVEL": "3",
             # Several processes share one accelerator: none may take all of its memory.
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
@@ -34,7 +34,7 @@ class WorkerProcess:
     def __enter__(self):
         self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.op_worker", self.name],
+            [sys.executable, "-m", "benchmarks.op_worker", *self.names],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -54,10 +54,10 @@ class WorkerProcess:
         self._process.stdout.close()
         self._log.close()
 
-    def ask(self, what, **fields):
-        """Send a request and wait for the reply, a dict; {"failed": why} where the op raised an error."""
+    def ask(self, name, what, **fields):
+        """Send a request to one of its names and wait for the reply: {"failed": why} of an op's error."""
         try:
-            self._process.stdin.write(json.dumps({"do": what, **fields}) + "\n")
+            self._process.stdin.write(json.dumps({"of": name, "do": what, **fields}) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # `_reply` tells why
@@ -70,4 +70,4 @@ class WorkerProcess:
         self._log.seek(0)
         last = "".join(self._log.readlines()[-15:])
         status = self._process.wait()
-        raise RuntimeError(f"worker {self.name} ended with status {status}. Its last words:\n{last}")
+        raise RuntimeError(f"worker {self.names} ended with status {status}. Its last words:\n{last}")

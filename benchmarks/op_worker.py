@@ -1,10 +1,11 @@
 """One process of `benchmarks.ops`: it builds, checks, times or measures an op when it is asked to.
 
-    python -m benchmarks.op_worker tensorflow|jax|torch|peer
+    python -m benchmarks.op_worker tensorflow|jax|torch|peer|(peer torch)
 
 Keras has one backend per process, and two of them in one process disturb each other's threads. So each
 backend is a process of its own that stays up, and the parent asks one of them at a time: requests and replies
-are lines of JSON on standard input and output.
+are lines of JSON on standard input and output. PyTorch's own ops, the peer, share the process of the torch
+backend: between two processes the same kernel may differ by a tenth.
 """
 
 import contextlib
@@ -280,14 +281,18 @@ def _replies():
     return replies
 
 
+def _engine(name):
+    if name != "peer":
+        return KerasOps()
+    from benchmarks.torch_ops import TorchOps
+
+    return TorchOps()
+
+
 def main():
     replies = _replies()
     try:
-        if sys.argv[1] == "peer":
-            from benchmarks.torch_ops import TorchOps as engine
-        else:
-            engine = KerasOps
-        worker = Worker(engine())
+        workers = {name: Worker(_engine(name)) for name in sys.argv[1:]}
     except ImportError as error:
         print(json.dumps({"missing": str(error)}), file=replies, flush=True)
         return
@@ -295,6 +300,7 @@ def main():
     for line in sys.stdin:
         request = json.loads(line)
         try:
+            worker = workers[request.pop("of")]
             reply = getattr(worker, request.pop("do"))(**request)
         except Exception as error:  # an op's error is its result: the next one is still to be timed
             message = " ".join(str(error).split())[:300]

@@ -22,11 +22,12 @@ EPILOG = """examples:
   python -m benchmarks.ops --quick --repeats 2                    tiny shapes: does it all run?
   python -m benchmarks.ops --memory --out memory.json             peak memory of RoIAlign instead of times
 
-Each backend is one process with its default threads, the peer another. They stay up for the whole run and
-are asked in turn, so every round times all of them. Before an op is timed, its result is compared with
-that of the peer, which runs in the layout (NCHW or channels_last) that is faster for the op. "floor" is
-the time to move the op's inputs and outputs once at the rate of a large copy measured in the same run.
-Aims are ratios to the peer on a CPU in float32. On a machine with an accelerator all of it runs there.
+Each backend is one process with its default threads; the peer runs in that of the torch backend. They stay
+up for the whole run and are asked in turn, so every round times all of them. Before an op is timed, its
+result is compared with that of the peer, which runs in the layout (NCHW or channels_last) that is faster for
+the op. "floor" is the time to move the op's inputs and outputs once at the rate of a large copy measured in
+the same run. Aims are ratios to the peer on a CPU in float32. On a machine with an accelerator all of it runs
+there.
 The exit status is 1 where an op failed or disagreed with the peer.
 """
 
@@ -142,25 +143,28 @@ def _load():
 
 def _start(stack, backends, environment):
     """Dict of name to running worker, without those whose packages are not installed."""
+    together = ("peer", "torch") if "torch" in backends else ("peer",)
     workers = {}
-    for name in ("peer", *backends):
+    for names in (together, *((name,) for name in backends if name != "torch")):
         try:
-            workers[name] = stack.enter_context(WorkerProcess(name, environment))
+            process = stack.enter_context(WorkerProcess(*names, environment=environment))
         except ModuleNotFoundError as error:
-            print(f"{name}: skipped, {error}", flush=True)
-    return workers
+            print(f"{', '.join(names)}: skipped, {error}", flush=True)
+        else:
+            workers |= dict.fromkeys(names, process)
+    return {name: workers[name] for name in ("peer", *backends) if name in workers}
 
 
 def _describe(workers):
     """What each worker says of itself, and the rate of a copy; both printed."""
-    about = {name: worker.ask("describe") for name, worker in workers.items()}
+    about = {name: worker.ask(name, "describe") for name, worker in workers.items()}
     for name, facts in about.items():
         facts = f"{facts['packages']}; {facts['device']}; {facts['threads']} threads"
         print(f"{name:12}{facts}", flush=True)
     if "peer" not in workers:
         print("without torch there is no peer, no check of the results and no rate of a copy")
         return about, None
-    rate = workers["peer"].ask("copy_rate")["bytes_per_second"]
+    rate = workers["peer"].ask("peer", "copy_rate")["bytes_per_second"]
     print(f"{'copy':12}{rate / 1e9:.1f} GB/s read and written, on the peer's device", flush=True)
     return about, rate
 
@@ -174,12 +178,14 @@ def _prepare(workers, cells, fields, expected, advance):
     """Build an op everywhere and check it: dict of cell to the worker's reply and an empty "seconds" list."""
     unchecked = {"failed": "no peer"}
     if "peer" in workers:
-        unchecked = workers["peer"].ask("answer", path=str(expected), **fields)
+        unchecked = workers["peer"].ask("peer", "answer", path=str(expected), **fields)
     measured = {}
     for cell in cells:
         name, mode, form = cell
         check = None if name == "peer" or "failed" in unchecked else str(expected)
-        reply = workers[name].ask("prepare", cell=repr(cell), mode=mode, form=form, expected=check, **fields)
+        reply = workers[name].ask(
+            name, "prepare", cell=repr(cell), mode=mode, form=form, expected=check, **fields
+        )
         if not reply.get("agrees", True):
             reply["failed"] = f"disagrees with the peer, error {reply['error']:.2g}"
         if name != "peer" and "failed" in unchecked:
@@ -195,14 +201,14 @@ def _rounds(workers, measured, arguments, advance):
         for cell, known in measured.items():
             times = known["seconds"]
             if "failed" not in known and (len(times) < 3 or sum(times) < arguments.seconds):
-                reply = workers[cell[0]].ask("turn", cell=repr(cell), clock=arguments.clock)
+                reply = workers[cell[0]].ask(cell[0], "turn", cell=repr(cell), clock=arguments.clock)
                 if "failed" in reply:
                     known["failed"] = reply["failed"]
                 else:
                     times.append(reply["seconds"])
             advance()
-    for worker in workers.values():
-        worker.ask("forget")
+    for name, worker in workers.items():
+        worker.ask(name, "forget")
 
 
 def _memory(arguments):
@@ -214,8 +220,10 @@ def _memory(arguments):
         print(peak_heading(dtype, MEMORY_CASE.shapes), flush=True)
         for name, mode, form in [("peer", None, None), *_cells(arguments.backends, arguments.forms)]:
             try:
-                with WorkerProcess(name, environment) as worker:
-                    reply = worker.ask("memory", quick=arguments.quick, dtype=dtype, mode=mode, form=form)
+                with WorkerProcess(name, environment=environment) as worker:
+                    reply = worker.ask(
+                        name, "memory", quick=arguments.quick, dtype=dtype, mode=mode, form=form
+                    )
             except ModuleNotFoundError as error:
                 reply = {"failed": str(error)}
             row = {"op": "roi_align", "work": FORWARD, "dtype": dtype}

@@ -4,6 +4,7 @@ The gradient is given by hand: each value's share lies at its index, an unpoolin
 backends it goes back through one selection for each cell of the window, and keeps what each had decided.
 """
 
+import keras
 from keras import ops
 
 from keras_seg.ops.pooling_windows import cells_before, cells_of_windows, pooled_size
@@ -37,9 +38,12 @@ def max_pool_anywhere(x, pool_size, strides, padding):
 def largest_cells(x, pool_size, strides, padding):
     """`max_pool_anywhere` without a gradient of its own: a running maximum over the window's cells.
 
-    Each of these is a strided view of the map.
+    Each of these is a strided view of the map. Of bfloat16 they are widened, which changes no number: XLA, on
+    CPUs, else widens and rounds at every comparison and choice, which takes three times as long.
     """
-    size = ops.shape(x)[1:3]
+    size, dtype = ops.shape(x)[1:3], x.dtype
+    if keras.backend.standardize_dtype(dtype) == "bfloat16":
+        x = ops.cast(x, "float32")
     counts = pooled_size(size, pool_size, strides, padding)
     before = cells_before(size, counts, pool_size, strides, padding)
     spans = [
@@ -67,4 +71,4 @@ def largest_cells(x, pool_size, strides, padding):
             continue
         wins = ops.logical_or(value > values, ops.isnan(value))
         values, indices = ops.where(wins, value, values), ops.where(wins, place, indices)
-    return values, indices
+    return ops.cast(values, dtype), indices

@@ -32,7 +32,7 @@ def unpool_anywhere(values, indices, pool_size, strides, padding, output_size):
     if values.shape[0] == 0:  # JAX takes nothing from an empty array
         return ops.reshape(values, (0, *output_size, values.shape[3]))
     windows = (pool_size, strides, padding, output_size)
-    own = in_own_windows(indices, *windows)
+    own = ops.all(in_own_windows(indices, *windows))
 
     @ops.custom_gradient
     def unpool(values):
@@ -55,7 +55,7 @@ def unpool_anywhere(values, indices, pool_size, strides, padding, output_size):
 
 
 def in_own_windows(indices, pool_size, strides, padding, output_size):
-    """Whether each index is a place of the output that its own window covers: a scalar bool tensor."""
+    """Whether each index is a place of the output that its own window covers: bools of the same shape."""
     height, width = output_size
     rows, columns = _first_cells(indices, pool_size, strides, padding, output_size)
     offsets = indices - (rows * width + columns)
@@ -65,7 +65,7 @@ def in_own_windows(indices, pool_size, strides, padding, output_size):
     for row in range(pool_size[0]):
         column = offsets - row * width
         own = own | ((column >= left) & (column < right))
-    return ops.all(own & (indices >= 0) & (indices < height * width))
+    return own & (indices >= 0) & (indices < height * width)
 
 
 def place_by_window(values, indices, pool_size, strides, padding, output_size):

@@ -71,3 +71,84 @@ def test_an_index_outside_the_map_is_told_once():
     with pytest.raises(RuntimeError, match="out of bounds") as caught:
         max_unpool(values, np.full((1, 1, 1, 1), 4, "int32"))
     assert caught.value.__context__ is None
+
+
+@pytest.fixture
+def looks(form, monkeypatch):
+    """The number of times that unpooling has looked where its indices lie, as a list of ones."""
+    found, look = [], form._claim_apart
+    monkeypatch.setattr(form, "_claim_apart", lambda *arguments: found.append(1) or look(*arguments))
+    return found
+
+
+def check_unpool_and_gradient(values, indices, size, data_format="channels_last"):
+    import torch
+
+    def last(x):
+        x = x.detach().numpy()
+        return x if data_format == "channels_last" else np.moveaxis(x, 1, -1)
+
+    values = (values.detach() + 1).requires_grad_()
+    unpooled = max_unpool(values, indices, output_size=size, data_format=data_format)
+    upstream = torch.from_numpy(distinct(tuple(unpooled.shape), seed=1))
+    unpooled.backward(upstream)
+    np.testing.assert_array_equal(last(unpooled), reference_unpool(last(values), last(indices), size))
+    expected = reference_unpool(last(values), last(indices), size, last(upstream))
+    np.testing.assert_array_equal(last(values.grad), expected)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_pools_own_indices_are_known_to_be_apart(looks, data_format, deterministic):
+    import torch
+
+    x = distinct((2, 5, 6, 3) if data_format == "channels_last" else (2, 3, 5, 6))
+    pooled = max_pool_with_argmax(x, data_format=data_format)
+    torch.use_deterministic_algorithms(deterministic)
+    try:
+        check_unpool_and_gradient(*pooled, (5, 6), data_format)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert not looks
+
+
+@pytest.mark.parametrize(
+    "change",
+    {
+        "written to": lambda indices: indices.fill_(3),
+        "written to by a view": lambda indices: indices[:, 0].fill_(3) is None or indices,
+        "of the first image twice": lambda indices: indices[:1].expand(2, -1, -1, -1),
+        "of one row of windows": lambda indices: indices[:, :1].expand(-1, 2, -1, -1),
+        "images for rows": lambda indices: indices.transpose(0, 1),
+        "the upper halves, zeros": lambda indices: indices._base[..., 1 - indices.storage_offset()],
+        "copied": lambda indices: indices.clone(),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_what_was_done_to_a_pools_indices_is_seen(looks, change):
+    import torch
+
+    _, indices = max_pool_with_argmax(distinct((2, 4, 6, 3)))
+    indices = change[1](indices)
+    values = torch.from_numpy(distinct(tuple(indices.shape)))
+    check_unpool_and_gradient(values, indices, (2 * indices.shape[1], 6))
+    assert looks
+
+
+def test_indices_of_overlapping_windows_are_looked_at(looks):
+    x = distinct((2, 5, 6, 3))
+    values, indices = max_pool_with_argmax(x, 3, 1)
+    unpooled = max_unpool(values.requires_grad_(), indices, 3, 1)
+    unpooled.sum().backward()
+    assert looks
+    places = indices.numpy()
+    np.testing.assert_array_equal(unpooled.detach(), reference_unpool(values.detach(), places, (5, 6)))
+
+
+def test_a_pools_indices_of_a_larger_map_are_refused():
+    """A place beyond the output is an error, which the kernel for known indices would not have to raise."""
+    x = np.zeros((1, 4, 4, 1), "float32")
+    x[0, -1, -1, 0] = 1
+    values, indices = max_pool_with_argmax(x)
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        max_unpool(values, indices, output_size=(3, 4))

@@ -43,10 +43,14 @@ def max_unpool(values, indices, pool_size, strides, padding, output_size):
         output_size: pair of ints.
     """
     windows = (pool_size, strides, padding, output_size)
-    own = _one_loop(in_own_windows, indices, *windows)
 
     @tf.custom_gradient
     def unpool(values):
+        # A persistent tape would at once build the gradient of both branches.
+        fixed = tf.stop_gradient(values)
+        own, placed = _one_loop(_own_and_placed, fixed, indices, windows)
+        own = tf.reduce_all(own)
+
         def gradient(upstream):
             return tf.cond(
                 own,
@@ -54,13 +58,7 @@ def max_unpool(values, indices, pool_size, strides, padding, output_size):
                 lambda: pooling_tensorflow.fetch(upstream, indices),
             )
 
-        # A persistent tape would at once build the gradient of both branches.
-        fixed = tf.stop_gradient(values)
-        unpooled = tf.cond(
-            own,
-            lambda: _one_loop(place_by_window, fixed, indices, *windows),
-            lambda: pooling_tensorflow.place(fixed, indices, output_size),
-        )
+        unpooled = tf.cond(own, lambda: placed, lambda: pooling_tensorflow.place(fixed, indices, output_size))
         return unpooled, gradient
 
     return unpool(values)
@@ -69,3 +67,13 @@ def max_unpool(values, indices, pool_size, strides, padding, output_size):
 def _one_loop(function, *arguments):
     with tf.xla.experimental.jit_scope():
         return function(*arguments)
+
+
+def _own_and_placed(values, indices, windows):
+    """For each row of windows whether its indices lie in their own, and what lies where if all do.
+
+    Both at once, so that neither waits for the other; and from rows to one answer is the caller's step,
+    because XLA reduces to a single number in a single thread.
+    """
+    own = tf.reduce_all(in_own_windows(indices, *windows), axis=2)
+    return own, place_by_window(values, indices, *windows)

@@ -1,14 +1,16 @@
 """Pooling with indices and unpooling by PyTorch's own kernels, which know indices of 64 bits only.
 
 The indices of a pool are the lower halves of those that its kernel wrote, a view of them, and unpooling finds
-the whole ones behind such a view: nothing is converted on the way from the one to the other.
+the whole ones behind such a view: nothing is converted on the way from the one to the other. What a pool
+knows of its indices stays with them too, so that unpooling need not read them to find it out.
 
-`max_unpool2d` is not used: with the channels last its threads write in any order, so any claimant of a place
-may stay.
+`max_unpool2d` serves those alone: with the channels last its threads write in any order, so that of several
+claimants of a place any may stay.
 """
 
 import contextlib
 import sys
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +43,10 @@ def max_pool_with_argmax(x, pool_size, strides, padding):
     """
     padding = even_padding(x.shape[1:3], pool_size, strides, padding)
     values, whole = F.max_pool2d(_planes(x.contiguous()), pool_size, strides, padding, return_indices=True)
-    return _channels_last(values), _lower_halves(_channels_last(whole))
+    indices = _lower_halves(_channels_last(whole))
+    if all(pool <= stride for pool, stride in zip(pool_size, strides, strict=True)):
+        _remember_apart(indices, x.shape[1] * x.shape[2])
+    return _channels_last(values), indices
 
 
 def max_unpool(values, indices, pool_size, strides, padding, output_size):
@@ -55,32 +60,39 @@ def max_unpool(values, indices, pool_size, strides, padding, output_size):
         output_size: pair of ints.
     """
     windows = (pool_size, strides, padding, output_size)
+    apart = _known_apart(indices, output_size)
     if values.device.type == "cpu":
-        return _Unpool.apply(values, indices, windows)
+        return _Unpool.apply(values, indices, windows, apart)
     whole = _whole(indices)
-    if not _claim_apart(whole, *windows):
+    if not (apart or _claim_apart(whole, *windows)):
         return unpool_anywhere(values, indices, *windows)
-    return _Unpool.apply(values, whole, windows)
+    return _Unpool.apply(values, whole, windows, True)
 
 
 class _Unpool(torch.autograd.Function):
+    """`apart`: whether it is known that no two values claim one place; else the gradient finds out."""
+
     @staticmethod
-    def forward(ctx, values, indices, windows):
+    def forward(ctx, values, indices, windows, apart):
         ctx.save_for_backward(indices)
-        ctx.windows = windows
+        ctx.windows, ctx.apart = windows, apart
+        # Asked for deterministic kernels, PyTorch refuses its unpooling, whatever the indices.
+        if apart and values.device.type == "cpu" and not torch.are_deterministic_algorithms_enabled():
+            planes = _planes(values), _planes(_whole(indices))
+            return _channels_last(torch.ops.aten.max_unpool2d(*planes, windows[-1]))
         return _scatter(values, indices, windows[-1])
 
     @staticmethod
     def backward(ctx, upstream):
         (indices,) = ctx.saved_tensors
         fetched = _fetch(upstream, indices)
-        if not _claim_apart(indices, *ctx.windows):
+        if not (ctx.apart or _claim_apart(indices, *ctx.windows)):
             _, h, w, _ = indices.shape
             order = torch.arange(1, h * w + 1, dtype=torch.int32, device=indices.device)
             order = order.reshape(1, h, w, 1).expand(indices.shape)
             stays = _fetch(_scatter(order, indices, ctx.windows[-1]), indices) == order
             fetched = torch.where(stays, fetched, 0)
-        return fetched, None, None
+        return fetched, None, None, None
 
 
 def _scatter(values, indices, output_size):
@@ -133,6 +145,38 @@ def _whole(indices):
         return halves.view(torch.int64)[..., 0]
     except RuntimeError:
         return indices.long()
+
+
+class _Apart(NamedTuple):
+    """The indices of which it is known that no two of one image and channel are the same."""
+
+    version: int
+    shape: tuple
+    strides: tuple
+    offset: int
+    places: int
+
+
+def _remember_apart(indices, places):
+    """Note with the tensor that `indices` is a view of that its numbers are distinct and below `places`.
+
+    That tensor is no user's, so nothing but its views can write to it, and it counts what they write.
+    """
+    if indices._base is not None:  # tensors of `torch.inference_mode` do not say what they view
+        indices._base.keras_seg_apart = _apart(indices, places)
+
+
+def _known_apart(indices, output_size):
+    """Whether they are a pool's of windows that overlap none, as it returned them, within the output."""
+    known = getattr(indices._base, "keras_seg_apart", None)
+    if known is None or known.places > output_size[0] * output_size[1]:
+        return False
+    return known == _apart(indices, known.places)
+
+
+def _apart(indices, places):
+    layout = tuple(indices.shape), indices.stride(), indices.storage_offset()
+    return _Apart(indices._version, *layout, places)
 
 
 def _claim_apart(indices, pool_size, strides, padding, output_size):
