@@ -27,7 +27,11 @@ def max_pool_with_argmax(x, pool_size, strides, padding):
         def gradient(upstream, _):
             return _one_loop(add_by_window, upstream, indices, *windows, size)
 
-        values, indices = _one_loop(largest_cells, x, *windows)
+        if x.dtype.size != 4:
+            values, indices = _one_loop(largest_cells, x, *windows)
+        else:
+            bits, indices = tf.unstack(_one_loop(_bits_and_indices, x, *windows))
+            values = tf.bitcast(bits, x.dtype)
         return (values, indices), gradient
 
     return pool(x)
@@ -67,6 +71,17 @@ def max_unpool(values, indices, pool_size, strides, padding, output_size):
 def _one_loop(function, *arguments):
     with tf.xla.experimental.jit_scope():
         return function(*arguments)
+
+
+def _bits_and_indices(x, *windows):
+    """`largest_cells` as the halves of one array of int32, which TensorFlow takes apart without a copy.
+
+    Of two results XLA makes two loops, each of which reads the map, the second when the caches have lost it.
+    The halves of one are shared out to the threads, which read the same cells at nearly the same time.
+    """
+    values, indices = largest_cells(x, *windows)
+    first = tf.reshape(tf.constant([-1, 0]), (2, 1, 1, 1, 1))
+    return (tf.bitcast(values, tf.int32) & first) | (indices & ~first)
 
 
 def _own_and_placed(values, indices, windows):
