@@ -1,6 +1,7 @@
 """The benchmark of the ops runs and writes what it measured; its check of the results can fail."""
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.op_cases import BACKWARD, CASES, FORWARD, agrees, arrays_of, least_bytes
+from benchmarks.op_worker import KerasOps
 
 pytestmark = pytest.mark.tf_only
 
@@ -33,6 +35,18 @@ def test_ops_runs_and_writes_json(tmp_path):
         assert all(row["agrees"] and row["ratio"] > 0 for row in rows)
     else:
         assert all(row["unchecked"] for row in rows)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_op_runs_in_a_graph(name):
+    case, engine = CASES[name], KerasOps()
+    for work, dtype in itertools.product(
+        case.works, ("float32", "bfloat16") if case.features else ("float32",)
+    ):
+        run, _ = engine.function(name, case, arrays_of(case, dtype, quick=True), work, dtype, mode="graph")
+        outputs, gradients = run()
+        assert len(gradients) == (len(case.features) if work == BACKWARD else 0)
+        assert all(np.isfinite(array).all() for array in engine.arrays([*outputs, *gradients]))
 
 
 @pytest.mark.parametrize("name", CASES)

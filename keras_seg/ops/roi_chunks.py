@@ -145,4 +145,5 @@ def _in_chunks(rows, size):
 def _out_of_chunks(rows, count):
     chunks, size, *rest = ops.shape(rows)
     rows = ops.reshape(rows, (chunks * size, *rest))
-    return rows if isinstance(count, int) and count == chunks * size else rows[:count]
+    known = all(isinstance(length, int) for length in (count, chunks, size))
+    return rows if known and count == chunks * size else rows[:count]

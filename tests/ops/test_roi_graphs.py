@@ -19,19 +19,19 @@ ROOT = Path(__file__).parents[2]
 SIZES = [(1, 9, 12, 5), (2, 16, 7, 3)]
 
 
-def free_functions(jit_compile=None):
+OPS = {
+    "fixed": lambda features, boxes: roi_align(features, boxes, 3),
+    "adaptive": lambda features, boxes: roi_align(features, boxes, 3, sampling_ratio=-1),
+    "pool": lambda features, boxes: roi_pool(features, boxes, 3),
+}
+
+
+def free_functions(**options):
     """The ops traced once, for any batch, size and number of boxes."""
     import tensorflow as tf
 
-    features, boxes = tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, None, 4))
-    signature = [features, boxes]
-    return {
-        "fixed": tf.function(lambda f, b: roi_align(f, b, 3), signature, jit_compile=jit_compile),
-        "adaptive": tf.function(
-            lambda f, b: roi_align(f, b, 3, sampling_ratio=-1), signature, jit_compile=jit_compile
-        ),
-        "pool": tf.function(lambda f, b: roi_pool(f, b, 3), signature, jit_compile=jit_compile),
-    }
+    signature = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, None, 4))]
+    return {name: tf.function(op, signature, **options) for name, op in OPS.items()}
 
 
 def check(functions, batch, height, width, count):
@@ -44,10 +44,18 @@ def check(functions, batch, height, width, count):
     np.testing.assert_array_equal(received["pool"], expected.astype("float32"))
 
 
-def test_one_graph_serves_any_size(form):
-    functions = free_functions()
+@pytest.mark.parametrize("autograph", [True, False])
+def test_one_graph_serves_any_size(form, autograph):
+    functions = free_functions(autograph=autograph)
     for size in SIZES:
         check(functions, *size)
+
+
+def test_graphs_of_one_size_without_autograph(form):
+    import tensorflow as tf
+
+    for size in SIZES:
+        check({name: tf.function(op, autograph=False) for name, op in OPS.items()}, *size)
 
 
 def test_a_free_graph_without_boxes(form):
