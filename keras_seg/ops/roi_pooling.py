@@ -133,15 +133,25 @@ class _RegionMaxima:
 
     def _scatter(self, upstream, sources, shape):
         rows, channels = shape
-        # One number for row and channel. In int32 it bounds the table to 2**31 numbers, 8 GB.
-        element = sources * channels + ops.arange(channels, dtype="int32")
-        kept = ops.where(sources < 0, 0.0, ops.cast(upstream, wide_dtype(upstream)))
-        total = ops.segment_sum(
-            ops.reshape(kept, (-1,)),
-            ops.reshape(ops.maximum(element, 0), (-1,)),
-            num_segments=rows * channels,
+        numbers = ops.where(sources < 0, 0.0, ops.cast(upstream, wide_dtype(upstream)))
+        add = native_form("add_numbers") or _add_numbers
+        total = add(
+            ops.reshape(numbers, (-1, channels)),
+            ops.reshape(ops.maximum(sources, 0), (-1, channels)),
+            rows,
         )
-        return ops.cast(ops.reshape(total, shape), upstream.dtype)
+        return ops.cast(total, upstream.dtype)
+
+
+def _add_numbers(numbers, places, rows):
+    """A table (rows, C) of sums: each number (R, C) is added in its own channel, in the row at its place."""
+    channels = ops.shape(numbers)[1]
+    # One number for row and channel. In int32 it bounds the table to 2**31 numbers, 8 GB.
+    element = places * channels + ops.arange(channels, dtype="int32")
+    total = ops.segment_sum(
+        ops.reshape(numbers, (-1,)), ops.reshape(element, (-1,)), num_segments=rows * channels
+    )
+    return ops.reshape(total, (rows, channels))
 
 
 def _largest(table, regions, output_size, written=False):

@@ -32,6 +32,7 @@ def _labels_below(labels, limit, name, expected, fix):
 
 
 NATIVE = {
+    "add_numbers": Native(roi_torch.add_numbers),
     "add_rows": Native(roi_torch.add_rows),
     "bag_maxima": Native(roi_torch.bag_maxima, lambda: not torch.backends.mps.is_available()),
     "bag_sums": Native(roi_torch.bag_sums, _bags_serve),
