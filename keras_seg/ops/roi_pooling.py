@@ -94,6 +94,9 @@ class _RegionMaxima:
 
     def __call__(self, table, regions):
         """Table (T, C) and B regions to (B, h, w, C)."""
+        largest_alone = native_form("bag_largest", table=table)
+        if largest_alone:
+            return self._by_bags(lambda *bags: (largest_alone(*bags),), table, regions)[0]
 
         @ops.custom_gradient
         def maxima(table):
@@ -119,17 +122,20 @@ class _RegionMaxima:
         maxima = native_form("bag_maxima")
         if not maxima:
             return _largest(table, regions, self.output_size)
-        wide = ops.cast(table, wide_dtype(table))
+        largest, sources = self._by_bags(maxima, ops.cast(table, wide_dtype(table)), regions)
+        return ops.cast(largest, table.dtype), sources
+
+    def _by_bags(self, function, table, regions):
+        """What a function of the table and the bins' pixels gives, a tuple of (R, C), for each bin."""
+        shape = (-1, *self.output_size, table.shape[-1])
         top, bottom, left, right = _limits(regions, self.output_size)
         pixels = ops.sum(bottom - top, axis=1) * ops.sum(right - left, axis=1)
 
-        def largest_of_bags(regions):
+        def of_bags(regions):
             bags = rectangle_bags(regions, *_limits(regions, self.output_size))
-            largest, sources = maxima(wide, bags)
-            shape = (-1, *self.output_size, table.shape[-1])
-            return ops.reshape(ops.cast(largest, table.dtype), shape), ops.reshape(sources, shape)
+            return tuple(ops.reshape(result, shape) for result in function(table, bags))
 
-        return map_over_chunks(largest_of_bags, regions, boxes_at_once(pixels, BAG_ENTRIES, BAG_CHUNK))
+        return map_over_chunks(of_bags, regions, boxes_at_once(pixels, BAG_ENTRIES, BAG_CHUNK))
 
     def _scatter(self, upstream, sources, shape):
         rows, channels = shape

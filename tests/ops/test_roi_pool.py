@@ -51,6 +51,8 @@ def test_loop_over_windows(form):
     value, gradient = run(features, boxes, (3, 2), upstream, 0.25)
     expected, where = pool_reference(features, boxes, (3, 2), 0.25)
     np.testing.assert_array_equal(value, expected.astype("float32"))
+    alone = keras.ops.convert_to_numpy(roi_pool(features, boxes, (3, 2), 0.25))  # nobody asks for the places
+    np.testing.assert_array_equal(alone, expected.astype("float32"))
     # A pixel adds up some tens of numbers of about 1.
     np.testing.assert_allclose(gradient, scattered(where, upstream, features.shape), rtol=0, atol=1e-4)
 
@@ -93,7 +95,9 @@ def test_bins_of_infinities_and_nan(form, images):
     upstream = np.ones((images, 1, 1, 1, len(rows)), "float32")
     value, gradient = run(features, boxes, (1, 1), upstream, 1.0)
     expected = np.array([best for _, best, _ in rows], "float32")
-    np.testing.assert_array_equal(value, np.broadcast_to(expected, value.shape))
+    alone = keras.ops.convert_to_numpy(roi_pool(features, boxes, (1, 1)))
+    for found in (value, alone):
+        np.testing.assert_array_equal(found, np.broadcast_to(expected, value.shape))
     winners = np.zeros((4, len(rows)))
     winners[[place for *_, place in rows], np.arange(len(rows))] = 1
     np.testing.assert_array_equal(gradient, np.broadcast_to(winners.reshape(1, 2, 2, -1), gradient.shape))

@@ -88,6 +88,43 @@ def bag_maxima(table, bags):
     return torch.cat(largest), torch.cat(sources)
 
 
+def largest_serve(table):
+    """Whether `bag_largest` does: on a CPU, of a table without a NaN that no gradient is asked for."""
+    if table.device.type != "cpu" or (torch.is_grad_enabled() and table.requires_grad):
+        return False
+    return not table.numel() or not bool(table.sum(dtype=torch.float32).isnan())
+
+
+def bag_largest(table, bags):
+    """The values of `bag_maxima` alone, in half of its time: entry by entry, all bags at once.
+
+    The longest bags come first, so that those which have another entry are always the first ones.
+
+    Args:
+        table: tensor (T, C), floating point, without a NaN.
+        bags: `ops.roi_bags.Bags`, R of them.
+
+    Returns:
+        Tensor (R, C), 0 for an empty bag.
+    """
+    starts = bags.starts.long()
+    counts = torch.diff(starts, append=starts.new_tensor([len(bags.sources)]))
+    counts, order = torch.sort(counts, descending=True)
+    starts = starts[order]
+    # How many bags have a first entry, a second and so on; the last of these numbers is 0.
+    reached = (len(counts) - torch.cumsum(torch.bincount(counts, minlength=1), 0)).tolist()
+    largest = table.new_empty((len(counts), table.shape[1]))
+    largest[reached[0] :] = 0
+    for entry, those in enumerate(reached[:-1]):
+        rows = table.index_select(0, bags.sources[starts[:those] + entry])
+        here = largest[:those]
+        if entry:
+            torch.maximum(here, rows, out=here)
+        else:
+            here.copy_(rows)
+    return largest.index_select(0, torch.argsort(order))
+
+
 def add_rows(table, index, rows):
     """The table with rows added at the indices; equal indices add up."""
     return table.index_add(0, index, rows)

@@ -34,6 +34,7 @@ def _labels_below(labels, limit, name, expected, fix):
 NATIVE = {
     "add_numbers": Native(roi_torch.add_numbers),
     "add_rows": Native(roi_torch.add_rows),
+    "bag_largest": Native(roi_torch.bag_largest, roi_torch.largest_serve),
     "bag_maxima": Native(roi_torch.bag_maxima, lambda: not torch.backends.mps.is_available()),
     "bag_sums": Native(roi_torch.bag_sums, _bags_serve),
     "bag_sums_gradient": Native(roi_torch.bag_sums_gradient, _bags_serve),
