@@ -103,6 +103,25 @@ def test_bins_of_infinities_and_nan(form, images):
     np.testing.assert_array_equal(gradient, np.broadcast_to(winners.reshape(1, 2, 2, -1), gradient.shape))
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="a form of PyTorch")
+@pytest.mark.parametrize("numbers_per_turn", [0, 2**40])  # every bin entry by entry, and none
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_largest_values_alone(monkeypatch, numbers_per_turn, dtype):
+    from keras_seg.ops.fast import roi_torch
+
+    monkeypatch.setattr(roi_torch, "NUMBERS_PER_TURN", numbers_per_turn)
+    called, kernel = [], roi_torch.bag_maxima
+    monkeypatch.setattr(roi_torch, "bag_maxima", lambda *bags: called.append(1) or kernel(*bags))
+    features = keras.ops.cast(random_map(2, 13, 17, 3), dtype)
+    boxes = np.concatenate([hard_boxes(), boxes_about(20, 52, 68, images=2)], axis=1)
+    value = roi_pool(features, boxes, (3, 2), 0.25)
+    exact = keras.ops.convert_to_numpy(keras.ops.cast(features, "float32"))
+    expected, _ = pool_reference(exact, boxes, (3, 2), 0.25)
+    value = keras.ops.convert_to_numpy(keras.ops.cast(value, "float32"))
+    np.testing.assert_array_equal(value, expected.astype("float32"))
+    assert bool(called) == (numbers_per_turn > 0)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_gradient(form, dtype):
     """Sums of a few upstream numbers in float32, rounded once."""
