@@ -37,6 +37,18 @@ def test_ops_runs_and_writes_json(tmp_path):
         assert all(row["unchecked"] for row in rows)
 
 
+def test_pytorchs_own_ops_run_beside_ours(tmp_path):
+    out = tmp_path / "ops.json"
+    command = [sys.executable, "-m", "benchmarks.ops", "--quick", "--repeats", "1", "--out", str(out)]
+    command += ["--ops", "max_unpool", "--backends", "torch", "--forms", "default", "--dtypes", "float32"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert run.returncode == 0, run.stdout + run.stderr
+    rows = json.loads(out.read_text())["results"]["rows"]
+    ours = [row for row in rows if row["worker"] == "torch"]
+    assert [row["worker"] for row in rows] == ["peer", "torch"] * 2
+    assert all(row["agrees"] and row["ratio"] > 0 for row in ours)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_every_op_runs_in_a_graph(name):
     case, engine = CASES[name], KerasOps()
