@@ -142,7 +142,7 @@ def _load():
 
 
 def _start(stack, backends, environment):
-    """Dict of name to running worker, without those whose packages are not installed."""
+    """Dict of name to what asks that worker, without those whose packages are not installed."""
     together = ("peer", "torch") if "torch" in backends else ("peer",)
     workers = {}
     for names in (together, *((name,) for name in backends if name != "torch")):
@@ -151,20 +151,20 @@ def _start(stack, backends, environment):
         except ModuleNotFoundError as error:
             print(f"{', '.join(names)}: skipped, {error}", flush=True)
         else:
-            workers |= dict.fromkeys(names, process)
+            workers |= {name: functools.partial(process.ask, name) for name in names}
     return {name: workers[name] for name in ("peer", *backends) if name in workers}
 
 
 def _describe(workers):
     """What each worker says of itself, and the rate of a copy; both printed."""
-    about = {name: worker.ask(name, "describe") for name, worker in workers.items()}
+    about = {name: ask("describe") for name, ask in workers.items()}
     for name, facts in about.items():
         facts = f"{facts['packages']}; {facts['device']}; {facts['threads']} threads"
         print(f"{name:12}{facts}", flush=True)
     if "peer" not in workers:
         print("without torch there is no peer, no check of the results and no rate of a copy")
         return about, None
-    rate = workers["peer"].ask("peer", "copy_rate")["bytes_per_second"]
+    rate = workers["peer"]("copy_rate")["bytes_per_second"]
     print(f"{'copy':12}{rate / 1e9:.1f} GB/s read and written, on the peer's device", flush=True)
     return about, rate
 
@@ -178,14 +178,12 @@ def _prepare(workers, cells, fields, expected, advance):
     """Build an op everywhere and check it: dict of cell to the worker's reply and an empty "seconds" list."""
     unchecked = {"failed": "no peer"}
     if "peer" in workers:
-        unchecked = workers["peer"].ask("peer", "answer", path=str(expected), **fields)
+        unchecked = workers["peer"]("answer", path=str(expected), **fields)
     measured = {}
     for cell in cells:
         name, mode, form = cell
         check = None if name == "peer" or "failed" in unchecked else str(expected)
-        reply = workers[name].ask(
-            name, "prepare", cell=repr(cell), mode=mode, form=form, expected=check, **fields
-        )
+        reply = workers[name]("prepare", cell=repr(cell), mode=mode, form=form, expected=check, **fields)
         if not reply.get("agrees", True):
             reply["failed"] = f"disagrees with the peer, error {reply['error']:.2g}"
         if name != "peer" and "failed" in unchecked:
@@ -201,14 +199,14 @@ def _rounds(workers, measured, arguments, advance):
         for cell, known in measured.items():
             times = known["seconds"]
             if "failed" not in known and (len(times) < 3 or sum(times) < arguments.seconds):
-                reply = workers[cell[0]].ask(cell[0], "turn", cell=repr(cell), clock=arguments.clock)
+                reply = workers[cell[0]]("turn", cell=repr(cell), clock=arguments.clock)
                 if "failed" in reply:
                     known["failed"] = reply["failed"]
                 else:
                     times.append(reply["seconds"])
             advance()
-    for name, worker in workers.items():
-        worker.ask(name, "forget")
+    for ask in workers.values():
+        ask("forget")
 
 
 def _memory(arguments):

@@ -44,6 +44,11 @@ def larger(first, second):
     return max(first, second) if known else ops.maximum(first, second)
 
 
+def overlap_none(pool_size, strides):
+    """Whether no two windows share a cell."""
+    return all(pool <= stride for pool, stride in zip(pool_size, strides, strict=True))
+
+
 def pooled_size(size, pool_size, strides, padding):
     """Number of windows along each axis of a map; None where the map's length is."""
     return tuple(

@@ -11,7 +11,7 @@ import math
 
 from keras import ops
 
-from keras_seg.ops.pooling_windows import cells_before, cells_of_windows, larger
+from keras_seg.ops.pooling_windows import cells_before, cells_of_windows, larger, overlap_none
 
 
 def unpool_anywhere(values, indices, pool_size, strides, padding, output_size):
@@ -106,7 +106,7 @@ def fetch_by_window(upstream, indices, pool_size, strides, padding, output_size)
     """
     windows = (pool_size, strides, padding, output_size)
     fetched = _read_by_window(upstream, indices, *windows)
-    if all(pool <= stride for pool, stride in zip(pool_size, strides, strict=True)):
+    if overlap_none(pool_size, strides):
         return fetched
     order = _order(indices)
     stays = _read_by_window(place_by_window(order, indices, *windows), indices, *windows) == order

@@ -146,7 +146,7 @@ def test_indices_of_overlapping_windows_are_looked_at(looks):
 
 
 def test_a_pools_indices_of_a_larger_map_are_refused():
-    """A place beyond the output is an error, which the kernel for known indices would not have to raise."""
+    """They are distinct, and still not to be taken unseen: one is a place beyond the output."""
     x = np.zeros((1, 4, 4, 1), "float32")
     x[0, -1, -1, 0] = 1
     values, indices = max_pool_with_argmax(x)

@@ -27,11 +27,11 @@ def max_pool_with_argmax(x, pool_size, strides, padding):
         def gradient(upstream, _):
             return _one_loop(add_by_window, upstream, indices, *windows, size)
 
-        if x.dtype.size != 4:
-            values, indices = _one_loop(largest_cells, x, *windows)
-        else:
+        if x.dtype == tf.float32:  # as wide as the indices
             bits, indices = tf.unstack(_one_loop(_bits_and_indices, x, *windows))
             values = tf.bitcast(bits, x.dtype)
+        else:
+            values, indices = _one_loop(largest_cells, x, *windows)
         return (values, indices), gradient
 
     return pool(x)
@@ -80,8 +80,8 @@ def _bits_and_indices(x, *windows):
     The halves of one are shared out to the threads, which read the same cells at nearly the same time.
     """
     values, indices = largest_cells(x, *windows)
-    first = tf.reshape(tf.constant([-1, 0]), (2, 1, 1, 1, 1))
-    return (tf.bitcast(values, tf.int32) & first) | (indices & ~first)
+    in_first = tf.reshape(tf.constant([-1, 0]), (2, 1, 1, 1, 1))  # all bits, none
+    return (tf.bitcast(values, tf.int32) & in_first) | (indices & ~in_first)
 
 
 def _own_and_placed(values, indices, windows):

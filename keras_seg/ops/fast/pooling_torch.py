@@ -10,12 +10,11 @@ claimants of a place any may stay.
 
 import contextlib
 import sys
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from keras_seg.ops.pooling_windows import pooled_size
+from keras_seg.ops.pooling_windows import overlap_none, pooled_size
 from keras_seg.ops.unpooled_places import unpool_anywhere
 
 _LOWER_HALF = 0 if sys.byteorder == "little" else 1
@@ -44,7 +43,7 @@ def max_pool_with_argmax(x, pool_size, strides, padding):
     padding = even_padding(x.shape[1:3], pool_size, strides, padding)
     values, whole = F.max_pool2d(_planes(x.contiguous()), pool_size, strides, padding, return_indices=True)
     indices = _lower_halves(_channels_last(whole))
-    if all(pool <= stride for pool, stride in zip(pool_size, strides, strict=True)):
+    if overlap_none(pool_size, strides):
         _remember_apart(indices, x.shape[1] * x.shape[2])
     return _channels_last(values), indices
 
@@ -147,36 +146,24 @@ def _whole(indices):
         return indices.long()
 
 
-class _Apart(NamedTuple):
-    """The indices of which it is known that no two of one image and channel are the same."""
-
-    version: int
-    shape: tuple
-    strides: tuple
-    offset: int
-    places: int
-
-
 def _remember_apart(indices, places):
     """Note with the tensor that `indices` is a view of that its numbers are distinct and below `places`.
 
     That tensor is no user's, so nothing but its views can write to it, and it counts what they write.
     """
     if indices._base is not None:  # tensors of `torch.inference_mode` do not say what they view
-        indices._base.keras_seg_apart = _apart(indices, places)
+        indices._base.keras_seg_apart = _state(indices), places
 
 
 def _known_apart(indices, output_size):
     """Whether they are a pool's of windows that overlap none, as it returned them, within the output."""
-    known = getattr(indices._base, "keras_seg_apart", None)
-    if known is None or known.places > output_size[0] * output_size[1]:
-        return False
-    return known == _apart(indices, known.places)
+    state, places = getattr(indices._base, "keras_seg_apart", (None, 0))
+    return state is not None and state == _state(indices) and places <= output_size[0] * output_size[1]
 
 
-def _apart(indices, places):
-    layout = tuple(indices.shape), indices.stride(), indices.storage_offset()
-    return _Apart(indices._version, *layout, places)
+def _state(indices):
+    """What changes when they are written to, or are another view: how often, and where which number lies."""
+    return indices._version, tuple(indices.shape), indices.stride(), indices.storage_offset()
 
 
 def _claim_apart(indices, pool_size, strides, padding, output_size):
@@ -184,10 +171,12 @@ def _claim_apart(indices, pool_size, strides, padding, output_size):
 
     On a CPU image by image, whose passes then find their numbers in the cache.
     """
+    if not overlap_none(pool_size, strides):
+        return False
     for count, pool, stride, pad, length in zip(
         indices.shape[1:3], pool_size, strides, padding, output_size, strict=True
     ):
-        if pool > stride or pad not in (0, None) or (count - 1) * stride + pool > length:
+        if pad not in (0, None) or (count - 1) * stride + pool > length:
             return False
     parts = indices if indices.device.type == "cpu" else indices[None]
     return not indices.numel() or all(_in_windows(part, pool_size, strides, output_size) for part in parts)
